@@ -1,7 +1,7 @@
 // Dialogs: forms whose text is never lost, and questions before what cannot be undone.
 
 import { h, makeId, show } from "./dom.js";
-import { formatCurl } from "./api.js";
+import { formatCurl, send } from "./api.js";
 import { makeCopyButton } from "./notice.js";
 
 // Open a dialog with this content. Returns { node, close }; Esc closes it only if `mayClose()` says so.
@@ -136,4 +136,22 @@ export function makeCurlButton(describe) {
     const { method, path, body, query } = describe();
     return formatCurl(method, path, body, query);
   }, "Copy as curl");
+}
+
+// Open a dialog with a form of one call: `call` returns { method, path, body }, `done` hears its answer.
+export function openForm(title, children, { label, call, done, extra, version }) {
+  const form = makeForm(children, {
+    label,
+    extra,
+    describe: call,
+    act: async () => {
+      const { method, path, body } = call();
+      const answer = await send(method, path, body, { version });
+      dialog.close();
+      done(answer);
+    },
+  });
+  const dialog = openDialog(title, form);
+  form.querySelector(":is(input, select, textarea):enabled").focus();
+  return dialog;
 }

@@ -15,6 +15,9 @@ export function fillState(node, state, family = findFamily(state)) {
   return node;
 }
 
+// Make the mark of a family, without a word.
+export const makeMark = (family) => h("span", { class: `mark ${family}`, "aria-hidden": "true" }, FAMILIES[family].mark);
+
 // Make the mark and word of a state.
 export function makeState(state, family) {
   return fillState(h("span", { class: "state" }), state, family);

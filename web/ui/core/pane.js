@@ -13,9 +13,10 @@ import { showProblem } from "./notice.js";
 //   kinds    the kinds of changes after which it is read anew; isOwn(change) says which of them
 //   actions  what stands beside the heading
 //   calm_ms  it is read anew no more often, and only while the page is looked at
+//   every_ms it is read anew so often besides, while the page is looked at
 //
 // Returns { node, document, close }.
-export function makePane({ title, load, draw, kinds = [], isOwn = () => true, actions = [], calm_ms = 0 }) {
+export function makePane({ title, load, draw, kinds = [], isOwn = () => true, actions = [], calm_ms = 0, every_ms = 0 }) {
   const id = makeId("pane");
   const late = h("span", { class: "late", role: "status" });
   const place = h("div", { class: "pane-body" }, h("p", { class: "hint" }, "Loading…"));
@@ -38,11 +39,19 @@ export function makePane({ title, load, draw, kinds = [], isOwn = () => true, ac
   };
   document.listen(drawAgain);
   const endZone = whenZoneChanges(() => isDrawn && draw(place, document.value));
+  const reading = every_ms && setInterval(() => globalThis.document.hidden || document.reload(), every_ms);
   const close = () => {
+    clearInterval(reading);
     endZone();
     document.close();
   };
   return { node, document, close };
+}
+
+// Show a view of panes below its head. Returns what closes them.
+export function showPanes(outlet, head, panes) {
+  show(outlet, head, panes.map(({ node }) => node));
+  return () => panes.forEach(({ close }) => close());
 }
 
 // Make tabs: [{ key, title, open(place) }], where open returns what closes it. `whenChosen(key)` hears of another.

@@ -99,7 +99,12 @@ function ask(message) {
   return { done: promise, end };
 }
 
+// Return why the caller may not do what needs this scope, in a sentence; null where it may.
+export function explainLack(scope) {
+  return may(scope) ? null : `This needs the scope ${scope}; ${me.user} has ${[...me.scopes].join(", ") || "none"}`;
+}
+
 // Show in a place what the caller may not do, in place of its control.
 export function showDenied(place, scope) {
-  return show(place, h("p", { class: "hint" }, `This needs the scope ${scope}; ${me.user} has ${[...me.scopes].join(", ") || "none"}.`));
+  return show(place, h("p", { class: "hint" }, `${explainLack(scope)}.`));
 }
