@@ -112,6 +112,7 @@ class Server:
         self.report_index.find_ahead_s = lambda: self.cluster.slurm.clock_offset_s
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
         self.log_counts: weakref.WeakKeyDictionary[Cluster, KnownCounts] = weakref.WeakKeyDictionary()
+        self.reported_counts = KnownCounts()
         self.node_tables: weakref.WeakKeyDictionary[Cluster, NodeTable] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
         self.queue_views: weakref.WeakKeyDictionary[Cluster, Any] = weakref.WeakKeyDictionary()  # see engine/queue

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine import reports
+from engine.logs import downloads, searches, windows
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "srtslurm_list_jobs": reports.list_reports,
@@ -19,6 +20,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "srtslurm_list_job_events": reports.list_events,
     "srtslurm_list_logs": reports.read_logs,
     "srtslurm_add_log": reports.add_log,
+    "srtslurm_get_log_lines": windows.get_reported_lines,
+    "srtslurm_search_log": searches.search_reported_log,
+    "srtslurm_download_log": downloads.download_reported_log,
     "srtslurm_list_captures": reports.read_captures,
     "srtslurm_add_capture": reports.add_capture,
     "srtslurm_list_events": reports.list_all_events,

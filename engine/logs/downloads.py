@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from pathlib import PurePath
 
-from engine.logs.log_files import LogFile, open_log
+from engine.logs.log_files import LogFile, open_log, open_reported
 from engine.server import Server
 from store import access
 from store.errors import NotFound
@@ -27,10 +27,19 @@ async def download_log(
 
     As far as it had been written when it was asked for. Raises NotFound, Denied.
     """
-    log = await open_log(server, cluster, job_id, stream, caller)
+    return await send_file(await open_log(server, cluster, job_id, stream, caller), offset, size_bytes)
+
+
+async def download_reported_log(server: Server, job_id: str, file: str, offset: int, size_bytes: int | None) -> Answer:
+    """Download a log that a job sent as it is; raise NotFound."""
+    return await send_file(await open_reported(server, job_id, file), offset, size_bytes)
+
+
+async def send_file(log: LogFile, offset: int, size_bytes: int | None) -> Answer:
+    """Send a log, or some bytes of it; raise NotFound."""
     await log.read((0, 0))
     if log.size_bytes is None or log.path is None:
-        raise NotFound("output", job_id)
+        raise NotFound("output", log.job_id)
     end = log.size_bytes if size_bytes is None else min(log.size_bytes, offset + size_bytes)
     name = PurePath(log.path).name
     return Answer(iterate_pieces(log, offset, end), media_type="application/octet-stream", filename=name)

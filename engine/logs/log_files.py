@@ -1,57 +1,50 @@
-"""One stream of a job as a file, and what was counted of it."""
+"""A log of a job as a file, and what was counted of it."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 from engine import jobs, workdirs
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from store import access
-from store.disk.reading import ReadSlices
+from store.disk.reading import ReadSlices, read_slices
 from store.errors import NotFound, StoreError
 from store.indexes.jobs import JobEntry
-from store.rules import states
+from store.rules import reports, states
 from store.rules.logs import counts, matches
 from store.rules.logs.counts import Counts, KnownCounts
 from store.times import to_rfc3339
 
 Clock = Callable[[], float]
+# So long after the last piece of a log none is expected of a job that has ended.
+QUIET_S = 60.0
 
 
 class LogFile:
-    """A stream of a job, and its file.
+    """A log of a job as a file; who opens it says where it is.
 
     `size_bytes` is None for one that is not there, `is_over` says that the job has ended.
     """
 
-    def __init__(self, server: Server, asked: Cluster, job_id: str, stream: str) -> None:
-        self.server, self.asked, self.job_id, self.stream = server, asked, job_id, stream
+    def __init__(self, known: KnownCounts, job_id: str, stream: str) -> None:
+        self.job_id, self.stream = job_id, stream
         self.path: str | None = None
         self.owner: int | None = None
         self.is_merged = self.is_over = False
         self.size_bytes: int | None = None
         self.modified_at, self.inode = 0.0, 0
-        self.known: KnownCounts = server.log_counts.setdefault(asked, KnownCounts())
+        self.known = known
         self.counts = Counts()
         self._read: ReadSlices | None = None
 
     def _keep_status(self, modified_at: float, inode: int) -> None:
         self.modified_at, self.inode = modified_at, inode
-
-    async def find(self) -> None:
-        """Find where the file is; raise NotFound for no job."""
-        found = await jobs.find_trace(self.server, self.job_id, self.asked)
-        state = found.state if isinstance(found, JobEntry) else found["state"]
-        paths = await jobs.find_log_paths(self.server, self.job_id, self.asked)
-        self.path, self.owner, self.is_over = paths[self.stream], paths["owner"], state in states.TERMINAL
-        self.is_merged = self.path is not None and paths["stdout"] == paths["stderr"]
-        both = [paths["stdout"], paths["stderr"]]
-        place = jobs.build_log_place(self.server, self.asked, self.job_id, both)
-        self._read = workdirs.make_reader(self.asked, place, self._keep_status)
 
     async def read(self, *wanted: tuple[int, int]) -> list[bytes]:
         """Read parts of the file: offset (negative: from its end), bytes.
@@ -77,7 +70,7 @@ class LogFile:
 
         `key` names a search. Reads other parts in the same go.
         """
-        name = (self.path, *key)
+        name = (self.job_id, self.path, *key)
         while True:
             known = self.known.get(name)
             mark = known.mark  # others count on meanwhile
@@ -139,6 +132,41 @@ class LogFile:
         }
 
 
+class JobLog(LogFile):
+    """What a job writes to one of its streams, where SLURM keeps it."""
+
+    async def find(self, server: Server, asked: Cluster) -> None:
+        """Find where the file is; raise NotFound for no job."""
+        found = await jobs.find_trace(server, self.job_id, asked)
+        state = found.state if isinstance(found, JobEntry) else found["state"]
+        paths = await jobs.find_log_paths(server, self.job_id, asked)
+        self.path, self.owner, self.is_over = paths[self.stream], paths["owner"], state in states.TERMINAL
+        self.is_merged = self.path is not None and paths["stdout"] == paths["stderr"]
+        both = [paths["stdout"], paths["stderr"]]
+        place = jobs.build_log_place(server, asked, self.job_id, both)
+        self._read = workdirs.make_reader(asked, place, self._keep_status)
+
+
+class ReportedLog(LogFile):
+    """A log that a job sends in pieces; its path is the name it has there."""
+
+    def find(self, place: Path, is_ended: bool) -> None:
+        """Take the file at this place in the store.
+
+        What a job sent last may come after its last word, so it counts as over only when nothing came for a while.
+        """
+        self.path = self.stream
+
+        async def read(wanted: Sequence[tuple[str, int, int]], _: int | None) -> list[tuple[bytes, int] | StoreError]:
+            with contextlib.suppress(OSError):
+                status = await asyncio.to_thread(place.stat)
+                self._keep_status(status.st_mtime, status.st_ino)
+            self.is_over = is_ended and time.time() - self.modified_at > QUIET_S
+            return await read_slices([(str(place), *part[1:]) for part in wanted])
+
+        self._read = read
+
+
 def cut_piece(data: bytes, is_last: bool) -> bytes:
     """Cut what is searched at once: whole lines, or part of a long one."""
     end = data.rfind(b"\n") + 1
@@ -163,6 +191,14 @@ async def open_log(server: Server, cluster: str | None, job_id: str, stream: str
     """Open a job's stream for who may read it; raise NotFound, Denied."""
     asked = server.clusters.resolve(cluster)
     await jobs.check_reader(server, asked, job_id, caller)
-    log = LogFile(server, asked, job_id, stream)
-    await log.find()
+    log = JobLog(server.log_counts.setdefault(asked, KnownCounts()), job_id, stream)
+    await log.find(server, asked)
+    return log
+
+
+async def open_reported(server: Server, job_id: str, file: str) -> LogFile:
+    """Open a log that a job sent of itself; raise NotFound for no report."""
+    report = server.report_index.get_report(job_id)
+    log = ReportedLog(server.reported_counts, job_id, file)
+    log.find(server.streams.find_log(reports.to_record_name(job_id), file), report.status in reports.ENDED)
     return log

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from engine.logs.log_files import LogFile, open_log
+from engine.logs.log_files import LogFile, open_log, open_reported
 from engine.server import Server
 from store import access
 from store.rules.logs.counts import KNOWN_BYTES, Counts
@@ -28,8 +28,22 @@ async def search_log(
     cluster: str | None = None,
 ) -> dict[str, Any]:
     """Search in a job's output; raise NotFound, Denied, Invalid."""
-    find = compile_search(q, regex, case)
     log = await open_log(server, cluster, job_id, stream, caller)
+    return await search_file(log, q, regex, case, offset, direction)
+
+
+async def search_reported_log(
+    server: Server, job_id: str, file: str, q: str, regex: bool, case: bool, offset: int | None, direction: str
+) -> dict[str, Any]:
+    """Search in a log that a job sent; raise NotFound, Invalid."""
+    return await search_file(await open_reported(server, job_id, file), q, regex, case, offset, direction)
+
+
+async def search_file(
+    log: LogFile, q: str, regex: bool, case: bool, offset: int | None, direction: str
+) -> dict[str, Any]:
+    """Search in a log for as long as one request may."""
+    find = compile_search(q, regex, case)
     await log.find_counts()
     known, _ = await log.find_counts((q, regex, case))
     is_complete = await log.search_on(known, find, SEARCH_S)

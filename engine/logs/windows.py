@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from engine.logs.log_files import LogFile, open_log
+from engine.logs.log_files import LogFile, open_log, open_reported
 from engine.server import Server
 from store import access
 from store.rules.logs import lines as log_lines
@@ -42,7 +42,29 @@ async def get_lines(
     cluster: str | None = None,
 ) -> dict[str, Any]:
     """Get lines of a job's output; raise NotFound, Denied."""
-    log = await open_log(server, cluster, job_id, stream, caller)
+    return await read_window(
+        await open_log(server, cluster, job_id, stream, caller), line, offset, before, lines, count
+    )
+
+
+async def get_reported_lines(
+    server: Server,
+    job_id: str,
+    file: str,
+    line: int | None,
+    offset: int | None,
+    before: int | None,
+    lines: int,
+    count: bool,
+) -> dict[str, Any]:
+    """Get lines of a log that a job sent; raise NotFound."""
+    return await read_window(await open_reported(server, job_id, file), line, offset, before, lines, count)
+
+
+async def read_window(
+    log: LogFile, line: int | None, offset: int | None, before: int | None, lines: int, count: bool
+) -> dict[str, Any]:
+    """Read some lines of a log, with their numbers as far as they are known."""
     await log.find_counts()
     if line is not None:
         await log.count_on(line, LONG_S)

@@ -63,7 +63,7 @@ class Streams:
         """Write the data into a log from byte `offset` on; tell if it was new."""
         if offset > LOG_BYTES:
             raise TooLarge(LOG_BYTES, f"the log {file}")
-        path = self._build_path(name, "logs", flatten_path(file))
+        path = self.find_log(name, file)
         try:
             have, size = await read_slice(path, offset, len(data))
         except NotFound:
@@ -89,13 +89,17 @@ class Streams:
         Returns `{file, offset, next_offset, data}`; from 0 on if it is shorter, since it was begun anew. Raises
         NotFound.
         """
-        path = self._build_path(name, "logs", flatten_path(file))
+        path = self.find_log(name, file)
         data, size = await read_slice(path, offset, SLICE_BYTES)
         if offset > size:
             offset = 0
             data, size = await read_slice(path, offset, SLICE_BYTES)
         text, end = decode_whole_characters(data, offset, offset + len(data) < size)
         return {"file": file, "offset": offset, "next_offset": end, "data": text}
+
+    def find_log(self, name: str, file: str) -> Path:
+        """Find where a log lies, or would lie."""
+        return self._build_path(name, "logs", flatten_path(file))
 
     # Captures.
 

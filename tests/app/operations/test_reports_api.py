@@ -323,6 +323,26 @@ def test_a_log_is_streamed(client: Client, job_id: str) -> None:
     assert client.get(path).json()["files"] == [], "the streams go with the report"
 
 
+def test_a_log_is_read_by_lines_searched_and_downloaded(client: Client, job_id: str) -> None:
+    """As a job's own output; what is peculiar to lines is told in test_logs_api."""
+    post(client, job_id)
+    path, file = f"{JOBS}/{job_id}/log", {"file": "logs/w 0.out"}
+    assert client.get(path, params=file).json()["exists"] is False, "none is sent yet"
+    assert client.get(f"{path}/file", params=file).status_code == 404
+    client.post(f"{path}s", params={**file, "offset": 0}, content=b"step 1\n\x1b[31mstep 2\x1b[0m\n", headers=RAW)
+    found = client.get(path, params={**file, "lines": 1, "count": True}).json()
+    assert (found["stream"], found["path"], found["line_count"], found["first_line"]) == (*[file["file"]] * 2, 2, 2)
+    assert found["ended"] is False
+    hit = client.get(f"{path}/search", params={**file, "q": "step 2"}).json()
+    assert (hit["count"], hit["complete"], hit["hit"]["line"]) == (1, True, 2)
+    assert client.get(f"{path}/file", params=file).content == b"step 1\n\x1b[31mstep 2\x1b[0m\n"
+    client.post(f"{path}s", params={**file, "offset": 0}, content=b"anew\n", headers=RAW)
+    anew = client.get(path, params=file).json()
+    assert anew["file_id"] != found["file_id"] and [line["text"] for line in anew["lines"]] == ["anew"]
+    assert client.get(f"{JOBS}/none/log", params=file).status_code == 404
+    assert client.get(f"{path}/search", params={**file, "q": "(", "regex": True}).status_code == 422
+
+
 @pytest.mark.parametrize(
     ("why", "query", "size", "status"),
     [
