@@ -55,7 +55,7 @@ def test_the_address_is_the_filter(site: Server, tab: Any, tmp_path: Path) -> No
     expect(rows_of(tab)).to_have_count(1)
     expect(tab).to_have_url(re.compile("q=good"))
     tab.get_by_label("hide finished").check()
-    expect(tab.get_by_text("No run matches this filter.")).to_be_visible()
+    expect(tab.get_by_text("fits the filter.")).to_be_visible()
     tab.get_by_role("button", name="Clear the filter").click()
     expect(rows_of(tab).nth(1)).to_be_visible()
     expect(tab.get_by_label("Find runs")).to_have_value("")

@@ -1,9 +1,37 @@
 // Columns of tables: which are shown, in which order, how wide. What was chosen outlives the page.
 
-import { h, makeId, show } from "./dom.js";
+import { h, makeId, setAttribute, setText, show } from "./dom.js";
+import { writeShortTime, writeTime } from "./format.js";
+import { fillState } from "./marks.js";
+import { makeLink } from "./router.js";
 
 const LEAST_PX = 48;
 const STEP_PX = 16;
+
+// Complete a column that is given as data. Its value is the row's field of that name; `kind` says how that looks (state,
+// time, short time), `link(row)` names the parts of the address that it links to.
+export function completeColumn(column) {
+  const { key, kind, link, family } = column;
+  const complete = { value: (row) => row[key], ...column };
+  const { value, write = value } = complete;
+  if (link) complete.render ??= (cell, row) => fillLink(cell, makeLink(link(row)), write(row));
+  if (kind === "state") complete.render ??= (cell, row) => fillState(cell, value(row), family?.(row));
+  if (kind === "time" || kind === "short time") {
+    complete.render ??= (cell, row) => {
+      setText(cell, (kind === "time" ? writeTime : writeShortTime)(value(row)));
+      setAttribute(cell, "title", writeTime(value(row)) || null);
+    };
+  }
+  return complete;
+}
+
+// Fill a cell with a link, changing no more than differs.
+export function fillLink(cell, href, text) {
+  const link = cell.firstElementChild ?? cell.appendChild(h("a"));
+  setAttribute(link, "href", href);
+  setAttribute(cell, "title", text);
+  setText(link, text);
+}
 
 // Read what was chosen for a table: { keys, widths }.
 export function readColumns(id, columns) {

@@ -55,6 +55,34 @@ export function setAttribute(node, name, value) {
   else if (node.getAttribute(name) !== text) node.setAttribute(name, text);
 }
 
+// Make a choice of one: choices are [value, words], or a word that is both. What is not among them is shown as it is;
+// `addChoices` takes more of them, `showValue` another value.
+export function makeChoice(label, choices, value, whenChosen) {
+  const select = h("select", { "aria-label": label, onchange: () => whenChosen(select.value) });
+  const addChoices = (more) => {
+    const known = new Set([...select.options].map((option) => option.value));
+    const pairs = more.map((each) => (Array.isArray(each) ? each : [each, each]));
+    select.append(...pairs.filter(([key]) => !known.has(key)).map(([key, words]) => h("option", { value: key }, words)));
+  };
+  const showValue = (now) => {
+    addChoices([now]);
+    select.value = now;
+  };
+  addChoices(choices);
+  showValue(value);
+  return Object.assign(select, { addChoices, showValue });
+}
+
+// Let the browser save a text as a file.
+export function saveFile(name, text, type) {
+  const url = URL.createObjectURL(new Blob([text], { type: `${type};charset=utf-8` }));
+  const link = h("a", { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
 // Make an id that no other element of the page has, for labels.
 export function makeId(prefix = "x") {
   makeId.last = (makeId.last ?? 0) + 1;

@@ -52,7 +52,7 @@ export function showEmpty(place, text, ...actions) {
 // Show in a place that something could not be loaded, with the way to try again.
 export function showProblem(place, what, problem, again) {
   const denied = problem.status === 403;
-  const text = denied ? `You may not see ${what}. ${problem.message}` : `${what} could not be loaded. ${problem.message}`;
+  const text = denied ? `You may not see ${what[0].toLowerCase()}${what.slice(1)}. ${problem.message}` : `${what} could not be loaded. ${problem.message}`;
   const button = h("button", { type: "button", onclick: again }, "Try again");
   return show(place, h("div", { class: "empty failed", role: "alert" }, h("p", null, text), !denied && button));
 }

@@ -5,7 +5,7 @@
 
 import { whenZoneChanges } from "./format.js";
 import { h, keepInStep, oncePerFrame, setAttribute, setText, show } from "./dom.js";
-import { keepColumns, listUsual, makeGrip, readColumns } from "./columns.js";
+import { completeColumn, keepColumns, listUsual, makeGrip, readColumns } from "./columns.js";
 import { makeOrder, writeCsv } from "./order.js";
 import { keepPlace } from "./router.js";
 
@@ -21,8 +21,10 @@ const ANCHORS = 200; // so many rows after the first in sight may stand in for i
 // Make a table.
 //
 //   id         the name under which chosen columns and the place are kept
-//   columns    { key, title, value(row), write(row), render(cell, row), width, numeric, shown, ticks }
-//              value is what is sorted by and exported (null comes last), write its text, render what fills a cell
+//   columns    { key, title, value(row), write(row), render(cell, row), kind, link(row), width, numeric, shown, ticks }
+//              value is what is sorted by and exported (null comes last), by default the row's field `key`; write its
+//              text, render what fills a cell; kind "state", "time" or "short time" gives them, link the parts of an
+//              address to link to
 //   sort       { key, descending }; whenSorted({ key, descending }) hears of another
 //   getLink    the address of a row's view, for a double click
 //   getParent  the key of the row that a row stands below, or null; a row that has others below it says isGroup
@@ -31,8 +33,9 @@ const ANCHORS = 200; // so many rows after the first in sight may stand in for i
 //   whenChosen hears of other columns
 //   label      what the table is, for those who hear the page
 //
-// Returns { node, setRows(map, changed), hideSome, selected, sort, chosen, columns, count, toCsv, choose, draw, close }.
+// Returns { node, setRows(map, changed), hideSome, selected, sort, chosen, columns, listColumns, count, toCsv, choose, draw, close }.
 export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, isShown = () => true, selects = false, whenSelected, whenChosen, label, chosen }) {
+  columns = columns.map(completeColumn);
   const kept = readColumns(id, columns);
   const table = {
     sort,
@@ -52,7 +55,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
   );
   const frame = h("div", { class: "table-frame" }, node, above);
   const findColumn = (key) => columns.find((column) => column.key === key) ?? columns[0];
-  const shownColumns = () => table.chosen.map((key) => columns.find((column) => column.key === key)).filter(Boolean);
+  const listColumns = () => table.chosen.map((key) => columns.find((column) => column.key === key)).filter(Boolean);
   const order = makeOrder({ getValue: (row) => findColumn(table.sort.key).value(row), getParent, isShown: (entry) => isShown(entry.row, entry.key) });
   order.isDescending = table.sort.descending;
 
@@ -141,7 +144,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
   let drawn = {}; // what rows were drawn for: another one means that all cells are filled anew
 
   function draw() {
-    const shown = shownColumns();
+    const shown = listColumns();
     body.style.setProperty("height", `${order.entries.length * ROW_PX}px`);
     setAttribute(node, "aria-rowcount", order.entries.length + 1);
     restorePlace();
@@ -195,7 +198,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
   const endZone = whenZoneChanges(() => redraw());
   const ticking = setInterval(() => {
     if (document.hidden || !node.isConnected) return;
-    const shown = shownColumns();
+    const shown = listColumns();
     for (const row of body.children) {
       if (!isNear(row)) continue;
       shown.forEach((column, at) => column.ticks?.(row.shown) && fillCell(row.children[at + (selects ? 1 : 0)], column, row.shown));
@@ -207,7 +210,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
   // --- head ----------------------------------------------------------------------------------------------------------
 
   function setWidths() {
-    const widths = shownColumns().map(({ key, width }) => (table.widths[key] ? `${Math.round(table.widths[key])}px` : (width ?? "minmax(6rem, 1fr)")));
+    const widths = listColumns().map(({ key, width }) => (table.widths[key] ? `${Math.round(table.widths[key])}px` : (width ?? "minmax(6rem, 1fr)")));
     const all = [...(selects ? ["1.25rem"] : []), ...widths];
     node.style.setProperty("--columns", all.join(" "));
     const least = all.map((width) => /^minmax\((\S+),/.exec(width)?.[1] ?? width);
@@ -217,7 +220,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
   function drawHead() {
     setWidths();
     const all = h("input", { type: "checkbox", "aria-label": "Select all rows", onclick: (event) => selectAll(event.target.checked) });
-    show(head, selects && h("span", { role: "columnheader" }, all), shownColumns().map(makeTitle));
+    show(head, selects && h("span", { role: "columnheader" }, all), listColumns().map(makeTitle));
   }
 
   function makeTitle(column) {
@@ -327,7 +330,8 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
     sortBy,
     selectAll,
     count: () => order.entries.length,
-    toCsv: () => writeCsv(order.entries.map(({ row }) => row), shownColumns()),
+    listColumns,
+    toCsv: () => writeCsv(order.entries.map(({ row }) => row), listColumns()),
     close: () => {
       clearInterval(ticking);
       endZone();

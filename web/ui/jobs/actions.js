@@ -20,30 +20,13 @@ const ACTIONS = [
   { action: "requeue", label: "Requeue", fits: (job) => findFamily(job.state) !== "waiting", isLast: true, none: "None of them has begun" },
 ];
 
-// Make the bar of the jobs that are chosen.
+// Make what can be done with the jobs that are chosen.
 //
-// show(jobs) takes the rows that are acted on: those of the API, a task of a waiting row as itself. Returns { node, show }.
+// draw(jobs) takes the rows that are acted on: those of the API, a task of a waiting row as itself; and returns nodes.
+// `clear` chooses none. Returns { draw, report (node) }.
 export function makeJobActions({ clear }) {
-  const count = h("strong", { role: "status" });
-  const buttons = h("span", { class: "actions" });
   const report = h("div");
-  const bar = h("div", { class: "bar chosen-bar", hidden: true }, count, buttons, h("button", { type: "button", class: "plain", onclick: clear }, "Choose none"));
-  const node = h("div", null, bar, report);
-  let asking = false;
-  let shown = "";
-
-  function showJobs(jobs) {
-    if (asking) return; // the question stands until it is answered
-    bar.hidden = jobs.length === 0;
-    if (jobs.length === 0) return;
-    const key = jobs.map((job) => `${job.job_id} ${job.state} ${isHeld(job)}`).join();
-    if (key === shown) return;
-    shown = key;
-    count.textContent = `${writeCount(sumTasks(jobs), "job")} chosen`;
-    const focused = buttons.contains(document.activeElement) ? [...buttons.children].findIndex((each) => each.contains(document.activeElement)) : -1;
-    show(buttons, ACTIONS.map((action) => makeButton(action, jobs)));
-    buttons.children[focused]?.firstElementChild.focus();
-  }
+  const draw = (jobs) => [h("strong", { role: "status" }, `${writeCount(sumTasks(jobs), "job")} chosen`), ACTIONS.map((action) => makeButton(action, jobs))];
 
   function makeButton({ action, label, fits, none, isLast }, jobs) {
     const fitting = jobs.filter(fits);
@@ -52,16 +35,9 @@ export function makeJobActions({ clear }) {
     const button = h("button", { type: "button", class: isLast ? "danger" : null, disabled: why !== null, title: why }, size === 0 ? label : `${label} ${size.toLocaleString("en")}`);
     const ids = fitting.map(({ job_id }) => job_id);
     button.addEventListener("click", async () => {
-      if (isLast) {
-        asking = true;
-        const isSure = await askFirst(button, describeQuestion(label, fitting), label);
-        asking = false;
-        shown = ""; // what changed meanwhile is shown with the next change
-        if (!isSure) return;
-      }
-      for (const other of buttons.querySelectorAll("button")) other.disabled = true;
+      if (isLast && !(await askFirst(button, describeQuestion(label, fitting), label))) return;
+      for (const other of button.closest(".bar").querySelectorAll("button")) other.disabled = true;
       await act(action, label, ids);
-      shown = "";
       clear();
     });
     const copy = size > 0 && makeCopyButton(() => listCalls(action, ids).map(({ method, path, body }) => formatCurl(method, path, body)).join("\n"), "curl");
@@ -101,7 +77,7 @@ export function makeJobActions({ clear }) {
     );
   }
 
-  return { node, show: showJobs };
+  return { draw, report };
 }
 
 const sumTasks = (jobs) => jobs.reduce((sum, job) => sum + countTasks(job), 0);

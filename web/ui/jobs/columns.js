@@ -2,7 +2,7 @@
 
 import { h, setText } from "../core/dom.js";
 import { makeLink } from "../core/router.js";
-import { readDuration, toMs, writeDuration, writeShortTime, writeTime } from "../core/format.js";
+import { readDuration, toMs, writeDuration } from "../core/format.js";
 import { FAMILIES, findFamily, writeState } from "../core/states.js";
 import { fillState } from "../core/marks.js";
 import { describeExit } from "./exit_words.js";
@@ -10,41 +10,30 @@ import { describeExit } from "./exit_words.js";
 // Make the columns of jobs. `toggle(key)` opens or closes an array, where arrays are bundled; `count(row)` counts its
 // tasks by state as a Map.
 export function makeJobColumns({ toggle, count } = {}) {
+  const [numeric, shown] = [true, false];
   return [
-    { key: "job_id", title: "Id", width: "6.5rem", value: (job) => job.job_id, render: (cell, job) => fillId(cell, job, toggle) },
-    { key: "job_name", title: "Name", width: "minmax(9rem, 2fr)", value: (job) => job.job_name },
-    { key: "state", title: "State", width: "8.5rem", value: (job) => job.state, render: (cell, job) => (job.isGroup ? fillCounts(cell, count(job)) : fillState(cell, job.state)) },
+    { key: "job_id", title: "Id", width: "6.5rem", render: (cell, job) => fillId(cell, job, toggle) },
+    { key: "job_name", title: "Name", width: "minmax(9rem, 2fr)" },
+    { key: "state", title: "State", width: "8.5rem", render: (cell, job) => (job.isGroup ? fillCounts(cell, count(job)) : fillState(cell, job.state)) },
     { key: "reason", title: "Reason", width: "minmax(8rem, 2fr)", value: (job) => job.reason_text ?? job.reason, render: fillReason },
-    { key: "elapsed", title: "Elapsed", width: "5.5rem", numeric: true, value: findElapsed, write: (job) => writeDuration(findElapsed(job)), ticks: isTicking },
-    { key: "time_limit", title: "Limit", width: "5.5rem", numeric: true, value: (job) => readDuration(job.time_limit), write: (job) => (job.time_limit === "UNLIMITED" ? "none" : job.time_limit) },
-    { key: "user", title: "User", width: "5rem", value: (job) => job.user },
-    { key: "partition", title: "Partition", width: "5rem", value: (job) => job.partition },
-    { key: "node_count", title: "Nodes", width: "3.5rem", numeric: true, value: (job) => job.node_count },
-    { key: "cpu_count", title: "CPUs", width: "3.25rem", numeric: true, value: (job) => job.cpu_count },
-    { key: "gpus", title: "GPUs", width: "3.25rem", numeric: true, value: (job) => job.gpus },
-    { key: "memory", title: "Memory", width: "4.5rem", numeric: true, value: (job) => job.memory },
-    makeTimeColumn("submit_time", "Submitted", true),
-    makeTimeColumn("start_time", "Began"),
-    makeTimeColumn("end_time", "Ended"),
-    { key: "exit_code", title: "Exit", width: "4rem", numeric: true, shown: false, value: (job) => job.exit_code },
-    { key: "account", title: "Account", width: "6.5rem", shown: false, value: (job) => job.account },
-    { key: "qos", title: "QOS", width: "6rem", shown: false, value: (job) => job.qos },
-    { key: "priority", title: "Priority", width: "6rem", numeric: true, shown: false, value: (job) => job.priority },
-    { key: "nodes", title: "Node list", width: "9rem", shown: false, value: (job) => job.nodes.join(" ") },
-    { key: "working_directory", title: "Work folder", shown: false, value: (job) => job.working_directory },
+    { key: "elapsed", title: "Elapsed", width: "5.5rem", numeric, value: findElapsed, write: (job) => writeDuration(findElapsed(job)), ticks: isTicking },
+    { key: "time_limit", title: "Limit", width: "5.5rem", numeric, value: (job) => readDuration(job.time_limit), write: (job) => (job.time_limit === "UNLIMITED" ? "none" : job.time_limit) },
+    { key: "user", title: "User", width: "5rem" },
+    { key: "partition", title: "Partition", width: "5rem" },
+    { key: "node_count", title: "Nodes", width: "3.5rem", numeric },
+    { key: "cpu_count", title: "CPUs", width: "3.25rem", numeric },
+    { key: "gpus", title: "GPUs", width: "3.25rem", numeric },
+    { key: "memory", title: "Memory", width: "4.5rem", numeric },
+    { key: "submit_time", title: "Submitted", width: "7rem", kind: "short time" },
+    { key: "start_time", title: "Began", width: "7rem", kind: "short time", shown },
+    { key: "end_time", title: "Ended", width: "7rem", kind: "short time", shown },
+    { key: "exit_code", title: "Exit", width: "4rem", numeric, shown },
+    { key: "account", title: "Account", width: "6.5rem", shown },
+    { key: "qos", title: "QOS", width: "6rem", shown },
+    { key: "priority", title: "Priority", width: "6rem", numeric, shown },
+    { key: "nodes", title: "Node list", width: "9rem", value: (job) => job.nodes.join(" "), shown },
+    { key: "working_directory", title: "Work folder", shown },
   ];
-}
-
-// Sorted by the moment, exported as the API writes it, shown in the zone that is chosen.
-function makeTimeColumn(key, title, shown = false) {
-  return {
-    key, title, shown, width: "7rem",
-    value: (job) => job[key],
-    render: (cell, job) => {
-      setText(cell, writeShortTime(job[key]));
-      if (job[key]) cell.title = writeTime(job[key]);
-    },
-  };
 }
 
 // Return for how long a job has run, in seconds.

@@ -2,7 +2,8 @@
 
 import { h, setText, debounce } from "../core/dom.js";
 import { get } from "../core/api.js";
-import { makeCompletion } from "../core/completion.js";
+import { changeQuery } from "../core/router.js";
+import { makeCompletion } from "./completion.js";
 
 const SOON_MS = 15; // after a key, for a term that is whole
 const LATER_MS = 700; // for one that is not: somebody may be typing it
@@ -11,8 +12,7 @@ const AMONG = 200; // so many jobs may be asked for at once
 // Make the box of the filter.
 //
 //   text         what stands in it first
-//   whenFound    (Set of ids or null for all, text) once the server has judged; rows stay until then
-//   whenRefused  (sentence)
+//   whenFound    (Set of ids or null for all) once the server has judged; rows stay until then
 //   getScope     the other parameters of the list
 //
 // Returns { node, field, text, judge(ids): which of them belong to the list, clear, ask }.
@@ -32,7 +32,8 @@ export function makeJobFilter({ text, whenFound, getScope }) {
     if (asked === "") {
       setText(problem, "");
       Object.assign(filter, { accepted: "", ids: null });
-      whenFound(null, "");
+      changeQuery({ filter: "" });
+      whenFound(null);
       return;
     }
     try {
@@ -40,7 +41,8 @@ export function makeJobFilter({ text, whenFound, getScope }) {
       if (signal.aborted) return;
       setText(problem, "");
       Object.assign(filter, { accepted: asked, ids: new Set(job_ids) });
-      whenFound(filter.ids, asked);
+      changeQuery({ filter: asked });
+      whenFound(filter.ids);
     } catch (refused) {
       if (signal.aborted) return;
       setText(problem, refused.problems[0]?.msg ?? refused.message);
@@ -57,7 +59,7 @@ export function makeJobFilter({ text, whenFound, getScope }) {
       if (filter.ids !== known) return; // another filter holds by now
       for (const id of ids) known.delete(id);
       for (const id of job_ids) known.add(id);
-      whenFound(known, filter.accepted);
+      whenFound(known);
     } catch {
       // What is shown stays; the next change asks again.
     }

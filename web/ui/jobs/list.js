@@ -1,7 +1,6 @@
 // The list of jobs as the server has it: of whom, of which time, page by page, live.
 
 import { getWhole } from "../core/api.js";
-import { makeLiveList } from "../core/live.js";
 import { isOpen, JOB_STATES } from "../core/states.js";
 import { toMs } from "../core/format.js";
 import { me } from "../core/signin.js";
@@ -12,23 +11,24 @@ const DAY_MS = 86_400_000;
 
 // Times that are one click away; what is older stands in the history.
 export const RANGES = [
-  { key: "now", title: "Only now", days: 0 },
-  { key: "day", title: "Now and the last day", days: 1 },
-  { key: "3d", title: "Now and 3 days", days: 3 },
-  { key: "week", title: "Now and a week", days: 7 },
+  { key: "now", title: "Only now", words: "now", days: 0 },
+  { key: "", title: "Now and the last day", words: "now, or in the last day", days: 1 },
+  { key: "3d", title: "Now and 3 days", words: "now, or in 3 days", days: 3 },
+  { key: "week", title: "Now and a week", words: "now, or in a week", days: 7 },
 ];
 
 export const findRange = (key) => RANGES.find((range) => range.key === key) ?? RANGES[1];
 
-// Return the parameters of a list: whose jobs (all, or a name), and of which time.
-export function makeScope({ user, range }) {
-  const { key, days } = findRange(range);
-  const times = key === "now" ? {} : key === "day" ? { state: JOB_STATES.join(",") } : { start_time: `now-${days * 24}h` };
+// Return the parameters of a list: whose jobs (mine are "", all of them "all", or a name), and of which time.
+export function makeScope({ who, since }) {
+  const { key, days } = findRange(since);
+  const user = who === "all" ? null : who || (me.session?.job_user ?? null);
+  const times = key === "now" ? {} : key === "" ? { state: JOB_STATES.join(",") } : { start_time: `now-${days * 24}h` };
   return { user, ...times };
 }
 
 // Read all rows, page by page; `showSome` gets what there is so far.
-async function loadJobs(scope, signal, showSome) {
+export async function loadJobs(scope, signal, showSome) {
   for (;;) {
     const rows = new Map();
     const found = { change: null, warnings: [] };
@@ -47,24 +47,15 @@ async function loadJobs(scope, signal, showSome) {
   }
 }
 
-// Make the live list of jobs: { user (or null for all), range, whenWarned(sentences) }.
-export function makeJobList({ user, range, whenWarned }) {
-  const scope = makeScope({ user, range });
-  const { days } = findRange(range);
-  const list = makeLiveList({
-    kinds: ["job"],
-    load: async ({ signal, showSome }) => {
-      const found = await loadJobs(scope, signal, showSome);
-      whenWarned?.(found.warnings);
-      return found;
-    },
-    getKey: (change) => {
-      if (change.parent && change.parent !== me.session.cluster) return null;
-      if (change.row && user && change.row.user !== user) return null;
-      return change.row?.job_id ?? change.id;
-    },
-    // The queue forgets jobs soon after their end; the last day has them still.
-    keeps: (row) => days > 0 && !isOpen(row.state) && toMs(row.end_time) > Date.now() - days * DAY_MS,
-  });
-  return Object.assign(list, { scope });
+// Return the key of a change in a list of this user's jobs (of all where it is null), null for one of others.
+export function getOwnKey({ parent, row, id }, user) {
+  if (parent && parent !== me.session.cluster) return null;
+  if (row && user && row.user !== user) return null;
+  return row?.job_id ?? id;
+}
+
+// The queue forgets jobs soon after their end; a list of the last days has them still.
+export function isKept(job, since) {
+  const { days } = findRange(since);
+  return days > 0 && !isOpen(job.state) && toMs(job.end_time) > Date.now() - days * DAY_MS;
 }

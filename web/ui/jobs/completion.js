@@ -1,6 +1,6 @@
 // Completion in a field of one line: a list below it, chosen by arrows and Enter or Tab, put away by Esc.
 
-import { h, makeId, show } from "./dom.js";
+import { h, makeId, show } from "../core/dom.js";
 
 const MOST = 12;
 
