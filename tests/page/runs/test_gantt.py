@@ -147,3 +147,18 @@ def test_time_alone_is_zoomed_and_follows_the_zone(open_tab: Callable[..., Any])
     expect(page.locator(".gantt .row.selected")).to_have_count(1)
     page.evaluate("chart.select('job 59')")
     expect(page.locator(".gantt .row[data-key='job 59']")).to_be_in_viewport()
+
+
+def test_a_job_that_began_before_its_run_has_its_bar_and_paper_has_all_rows(page: Any) -> None:
+    """SLURM's times are whole seconds: a short job seems to begin before its run, and to end at once."""
+    short = {**attempt(began=0, ended=0), "submitted_at": "2026-01-01T00:00:00.7Z"}
+    jobs = [job_of(short, name=f"job {number}") for number in range(60)]
+    page.evaluate(DRAW, {"run": {"started_at": "2026-01-01T00:00:00.5Z", "completed_at": at(2), "jobs": jobs}})
+    bars = page.locator(".gantt .bars .ran")
+    assert all(float(width) >= 2 for width in bars.evaluate_all("(all) => all.map((one) => one.getAttribute('width'))"))
+    page.emulate_media(media="print")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(bars).to_have_count(60)
+    page.emulate_media(media="screen")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    expect(page.locator(".gantt .row")).not_to_have_count(60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -27,6 +28,14 @@ MAKE = """async ({ jobs, width }) => {
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   return performance.now() - began;
 }"""
+# How light the fills are, 0 to 255, as a grey printer sees them.
+GREYS = """(all) => all.map((one) => {
+  const pen = document.createElement("canvas").getContext("2d");
+  pen.fillStyle = getComputedStyle(one).fill;
+  pen.fillRect(0, 0, 1, 1);
+  const [red, green, blue] = pen.getImageData(0, 0, 1, 1).data;
+  return Math.round(0.2126 * red + 0.7152 * green + 0.0722 * blue);
+})"""
 SET = "(jobs) => graph.setJobs(jobs)"
 DIAMOND = [
     {"name": "prepare", "status": "COMPLETED"},
@@ -157,3 +166,17 @@ def test_a_workflow_without_states_is_plain_and_a_circle_does_no_harm(page: Any)
     assert page.get_by_role("button", name="a, 2 GPUs, needs b").count() == 1
     page.evaluate(SET, [])
     page.locator(".canvas .node").first.wait_for(state="detached")
+
+
+def test_without_colour_no_two_families_have_the_same_fill(open_tab: Callable[..., Any]) -> None:
+    """At the smallest zoom the fill alone tells the state, also on grey paper; what was cancelled is hatched."""
+    states = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "WHATEVER"]
+    for dark in (False, True):
+        tab = open_tab("#/none", dark=dark)
+        tab.get_by_text("There is nothing at").wait_for()
+        tab.evaluate(MAKE, {"jobs": [{"name": state, "status": state} for state in states]})
+        for _ in range(3):
+            tab.get_by_role("button", name="Smaller").click()
+        tab.locator(".canvas.small").wait_for()
+        greys = sorted(tab.locator(".canvas .node rect").evaluate_all(GREYS))
+        assert min(lighter - darker for darker, lighter in pairwise(greys)) > 12, (dark, greys)

@@ -83,6 +83,11 @@ export function saveFile(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+// Set or remove several attributes, only where they change.
+export function setAttributes(node, attributes) {
+  for (const [name, value] of Object.entries(attributes)) setAttribute(node, name, value);
+}
+
 // Make an id that no other element of the page has, for labels.
 export function makeId(prefix = "x") {
   makeId.last = (makeId.last ?? 0) + 1;

@@ -42,8 +42,8 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
 
   // Move to a place, in lines; the box follows.
   function moveTo(top) {
+    body.style.height = `${getHeight()}px`; // first, since the box is as high as its lines up to a bound
     screen.top = Math.min(Math.max(0, top), findLastTop());
-    body.style.height = `${getHeight()}px`;
     node.scrollTop = toPx(screen.top);
     scrollPx = node.scrollTop;
     draw();

@@ -2,14 +2,16 @@
 //
 // A change of state alters only colour and mark. Where one looks stays; only what is in sight is drawn.
 
-import { h, keepInStep, oncePerFrame, setAttribute, setText, svg } from "../core/dom.js";
+import { h, keepInStep, oncePerFrame, setAttribute, setAttributes, setText, svg } from "../core/dom.js";
 import { FAMILIES, findFamily, writeState } from "../core/states.js";
 import { writeCount } from "../core/format.js";
+import { makeTools, whenPrinted, whenResized } from "./canvas.js";
 import { NODE, foldJobs, placeNodes } from "./layout.js";
 
 const INLINE_NODES = 150; // so many are placed at once; more of them by a worker
 const TEXT_SCALE = 0.5; // below it names cannot be read, and state is told by the fill alone
 const [MIN_SCALE, MAX_SCALE] = [0.01, 3];
+const ZOOM = 1.4;
 const EDGE_PX = 12;
 const LOUDEST = ["failed", "running", "waiting", "unknown", "cancelled", "done"]; // what a group looks like
 
@@ -41,20 +43,15 @@ export function makeGraph({ label, whenSelected = () => {} }) {
   const world = svg("g", null, lines, near, list);
   const hatch = svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, svg("rect", { width: 2, height: 6 }));
   const canvas = svg("svg", { class: "canvas", role: "group", "aria-label": `${label}; arrow keys go from job to job` }, svg("defs", null, hatch), world);
-  const tool = (text, title, act) => h("button", { type: "button", class: "plain", title, "aria-label": title, onclick: act }, text);
-  const toSelected = tool("To the selected", "Go to the selected job", () => reveal(findShown(graph.selected), { isCentred: true }));
-  const tools = h(
-    "div",
-    { class: "tools", role: "group", "aria-label": "Look at the graph" },
-    tool("−", "Smaller", () => zoomBy(1 / 1.4)),
-    tool("+", "Larger", () => zoomBy(1.4)),
-    tool("Fit", "Fit all of it", fit),
-    tool("1:1", "As large as text", () => zoomTo(1)),
-    toSelected,
-  );
+  const tools = makeTools("Look at the graph", [
+    ["−", "Smaller", () => zoomBy(1 / ZOOM)],
+    ["+", "Larger", () => zoomBy(ZOOM)],
+    ["Fit", "Fit all of it", fit],
+    ["1:1", "As large as text", () => zoomTo(1)],
+    ["To the selected", "Go to the selected job", () => reveal(findShown(graph.selected), true)],
+  ]);
   const node = h("div", { class: "graph" }, canvas, tools);
   const drawSoon = oncePerFrame(draw);
-  const ending = new AbortController();
 
   // --- what is shown -------------------------------------------------------------------------------------------------
 
@@ -72,7 +69,7 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     const folded = foldJobs([...graph.jobs.values()], graph.open);
     const asked = ++graph.asked;
     const found = await place(folded.nodes.map(({ id }) => id), folded.edges);
-    if (asked !== graph.asked || ending.signal.aborted) return;
+    if (asked !== graph.asked) return;
     graph.nodes = new Map(folded.nodes.map((each) => [each.id, { ...each, ...found.places.get(each.id) }]));
     graph.edges = found.lines.map(([from, to, points]) => ({ from, to, text: writeLine(points), ...findBox(points) }));
     graph.size = { width: found.width, height: found.height };
@@ -91,10 +88,9 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     if (ids.length <= INLINE_NODES) return placeNodes(ids, edges);
     graph.worker ??= new Worker(new URL("../workers/layout.js", import.meta.url), { type: "module" });
     return new Promise((resolve) => {
-      const hear = ({ data }) => data.number === asked && (graph.worker.removeEventListener("message", hear), resolve(data.found));
-      const asked = graph.asked;
-      graph.worker.addEventListener("message", hear);
-      graph.worker.postMessage({ number: asked, ids, edges });
+      const { port1, port2 } = new MessageChannel();
+      port1.onmessage = ({ data }) => resolve(data);
+      graph.worker.postMessage({ ids, edges }, [port2]);
     });
   }
 
@@ -132,7 +128,7 @@ export function makeGraph({ label, whenSelected = () => {} }) {
   }
 
   // Bring a node into sight, with no more movement than that needs.
-  function reveal(id, { isCentred = false } = {}) {
+  function reveal(id, isCentred = false) {
     const shown = graph.nodes.get(id);
     if (!shown) return;
     if (isCentred && graph.view.scale < 0.8) zoomAt(0, 0, 1);
@@ -163,14 +159,10 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     );
     graph.focusable = findFocusable();
     keepInStep(list, visible, (each) => each.id, makeNode, updateNode);
-    toSelected.disabled = !shownAs;
+    tools.lastChild.disabled = !shownAs;
   }
 
-  function makeNode(each) {
-    const made = svg("g", { role: "button", tabindex: -1 }, svg("rect", { width: NODE.width, height: NODE.height, rx: 3 }), svg("title"));
-    updateNode(made, each);
-    return made;
-  }
+  const makeNode = (each) => updateNode(svg("g", { role: "button" }, svg("rect", { width: NODE.width, height: NODE.height, rx: 3 }), svg("title")), each);
 
   // What is too small to be read is not written.
   function writeTexts(made, look) {
@@ -187,38 +179,41 @@ export function makeGraph({ label, whenSelected = () => {} }) {
 
   function updateNode(made, each) {
     const look = describe(each);
-    setAttribute(made, "transform", `translate(${each.x} ${each.y})`);
-    setAttribute(made, "class", `node ${look.family ?? "plain"}${each.members ? " group" : ""}${look.isSelected ? " selected" : ""}`);
-    setAttribute(made, "aria-label", look.spoken);
-    setAttribute(made, "aria-pressed", each.members ? null : look.isSelected);
-    setAttribute(made, "aria-expanded", each.members ? each.isOpen : null);
-    setAttribute(made, "tabindex", each.id === graph.focusable ? 0 : -1);
+    const kinds = ["node", look.family ?? "plain", each.members && "group", look.isSelected && "selected"];
+    setAttributes(made, {
+      transform: `translate(${each.x} ${each.y})`,
+      class: kinds.filter(Boolean).join(" "),
+      "aria-label": look.spoken,
+      "aria-pressed": each.members ? null : look.isSelected,
+      "aria-expanded": each.members ? each.isOpen : null,
+      tabindex: each.id === graph.focusable ? 0 : -1,
+    });
     setText(made.children[1], look.spoken);
-    writeTexts(made, look);
+    writeTexts(made, { ...look, mark: FAMILIES[look.family]?.mark ?? "" });
+    return made;
   }
+
+  const findLook = (job) => job?.family ?? (job?.status ? findFamily(job.status) : null);
 
   function describe({ id, members, isOpen }) {
     if (members) return describeGroup(members, isOpen);
     const job = graph.jobs.get(id);
-    const family = job?.family ?? (job?.status ? findFamily(job.status) : null);
     const word = job?.status ? writeState(job.status) : (job?.note ?? "");
-    const needs = job?.depends_on?.length ? `, needs ${job.depends_on.join(", ")}` : "";
-    return { family, name: id, word, mark: family ? FAMILIES[family].mark : "", isSelected: graph.selected === id, spoken: `${id}${word ? `, ${word}` : ""}${needs}` };
+    const needs = job?.depends_on?.length && `needs ${job.depends_on.join(", ")}`;
+    return { family: findLook(job), name: id, word, isSelected: graph.selected === id, spoken: [id, word, needs].filter(Boolean).join(", ") };
   }
 
   function describeGroup(members, isOpen) {
-    const counts = new Map();
-    for (const name of members) {
-      const job = graph.jobs.get(name);
-      const family = job?.family ?? (job?.status ? findFamily(job.status) : null);
-      if (family) counts.set(family, (counts.get(family) ?? 0) + 1);
-    }
-    const family = LOUDEST.find((each) => counts.has(each)) ?? null;
-    const ordered = LOUDEST.filter((each) => counts.has(each));
-    const name = `${isOpen ? "▾" : "▸"} ${writeCount(members.length, "job")}: ${findCommonStart(members)}…`;
-    const spoken = [`${writeCount(members.length, "job")}, ${members[0]} to ${members.at(-1)}`, ...ordered.map((each) => `${counts.get(each)} ${FAMILIES[each].word}`)];
-    const word = ordered.map((each) => `${FAMILIES[each].mark} ${counts.get(each)}`).join("  ");
-    return { family, name, word, mark: family ? FAMILIES[family].mark : "", isSelected: !isOpen && members.includes(graph.selected), spoken: spoken.join(", ") };
+    const families = members.map((name) => findLook(graph.jobs.get(name)));
+    const counts = LOUDEST.map((family) => [family, families.filter((each) => each === family).length]).filter(([, count]) => count > 0);
+    const size = writeCount(members.length, "job");
+    return {
+      family: counts[0]?.[0] ?? null,
+      name: `${isOpen ? "▾" : "▸"} ${size}: ${findCommonStart(members)}…`,
+      word: counts.map(([family, count]) => `${FAMILIES[family].mark} ${count}`).join("  "),
+      isSelected: !isOpen && members.includes(graph.selected),
+      spoken: [size, `${members[0]} to ${members.at(-1)}`, ...counts.map(([family, count]) => `${count} ${FAMILIES[family].word}`)].join(", "),
+    };
   }
 
   // --- what the reader does ------------------------------------------------------------------------------------------
@@ -265,15 +260,13 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     list.querySelector(`[data-key="${CSS.escape(next.id)}"]`)?.focus();
   }
 
+  const actOn = (event) => act(event.target.closest("[data-key]")?.dataset.key);
+  const KEYS = { Enter: actOn, " ": actOn, "+": () => zoomBy(ZOOM), "-": () => zoomBy(1 / ZOOM), 0: fit };
+  for (const side of ["Left", "Right", "Up", "Down"]) KEYS[`Arrow${side}`] = ({ key }) => moveFocus(key);
+
   function hearKey(event) {
-    if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const id = event.target.closest("[data-key]")?.dataset.key;
-    if (event.key.startsWith("Arrow")) moveFocus(event.key);
-    else if ((event.key === "Enter" || event.key === " ") && id) act(id);
-    else if (event.key === "+") zoomBy(1.4);
-    else if (event.key === "-") zoomBy(1 / 1.4);
-    else if (event.key === "0") fit();
-    else return;
+    if (!KEYS[event.key] || event.ctrlKey || event.metaKey || event.altKey) return;
+    KEYS[event.key](event);
     event.preventDefault();
   }
 
@@ -302,31 +295,29 @@ export function makeGraph({ label, whenSelected = () => {} }) {
 
   // On paper all of it is seen.
   function print(isPrinted) {
+    setAttribute(canvas, "viewBox", isPrinted ? `0 0 ${graph.pane.width} ${graph.pane.height}` : null);
     if (isPrinted) {
       graph.kept = graph.view;
       fit();
-      setAttribute(canvas, "viewBox", `0 0 ${graph.pane.width} ${graph.pane.height}`);
     } else {
-      setAttribute(canvas, "viewBox", null);
       graph.view = graph.kept;
       draw();
     }
   }
 
-  const { signal } = ending;
-  list.addEventListener("click", (event) => act(event.target.closest("[data-key]")?.dataset.key));
+  list.addEventListener("click", actOn);
   list.addEventListener("focusin", (event) => (graph.focused = event.target.closest("[data-key]")?.dataset.key ?? graph.focused));
   canvas.addEventListener("keydown", hearKey);
   canvas.addEventListener("wheel", hearWheel, { passive: false });
   canvas.addEventListener("pointerdown", hearDrag);
-  addEventListener("beforeprint", () => print(true), { signal });
-  addEventListener("afterprint", () => print(false), { signal });
-  const resized = new ResizeObserver(([{ contentRect }]) => {
-    graph.pane = { width: contentRect.width, height: contentRect.height };
-    if (graph.view.isFitted) fit();
-    else draw();
-  });
-  resized.observe(canvas);
+  const endings = [
+    whenPrinted(print),
+    whenResized(canvas, ({ width, height }) => {
+      graph.pane = { width, height };
+      if (graph.view.isFitted) fit();
+      else draw();
+    }),
+  ];
 
   return {
     node,
@@ -334,8 +325,8 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     select,
     fit,
     close: () => {
-      ending.abort();
-      resized.disconnect();
+      graph.asked = null; // what is placed now is not waited for
+      for (const end of endings) end();
       graph.worker?.terminate();
     },
   };

@@ -2,6 +2,4 @@
 
 import { placeNodes } from "../parts/layout.js";
 
-self.addEventListener("message", ({ data: { number, ids, edges } }) => {
-  self.postMessage({ number, found: placeNodes(ids, edges) });
-});
+self.addEventListener("message", ({ data: { ids, edges }, ports: [port] }) => port.postMessage(placeNodes(ids, edges)));
