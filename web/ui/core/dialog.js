@@ -4,7 +4,8 @@ import { h, makeId, show } from "./dom.js";
 import { formatCurl, send } from "./api.js";
 import { makeCopyButton } from "./notice.js";
 
-// Open a dialog with this content. Returns { node, close }; Esc closes it only if `mayClose()` says so.
+// Open a dialog with this content, with the focus on its first field. Returns { node, close }; Esc and going back close it
+// only if `mayClose()` says so.
 export function openDialog(title, content, { mayClose = () => true, whenClosed } = {}) {
   const id = makeId("dialog");
   const node = h(
@@ -14,7 +15,9 @@ export function openDialog(title, content, { mayClose = () => true, whenClosed }
     content,
   );
   const before = document.activeElement;
+  const ending = new AbortController();
   const close = () => {
+    ending.abort();
     node.close();
     node.remove();
     before?.isConnected && before.focus();
@@ -24,8 +27,10 @@ export function openDialog(title, content, { mayClose = () => true, whenClosed }
     event.preventDefault();
     if (mayClose()) close();
   });
+  addEventListener("popstate", () => mayClose() && close(), { signal: ending.signal });
   document.body.append(node);
   node.showModal();
+  node.querySelector("[autofocus], input:not([type=radio], .unseen), select, textarea")?.focus();
   return { node, close };
 }
 
