@@ -1,75 +1,76 @@
 // Differences of two texts by lines, and the merge of two texts that came from one.
 
-const MOST_STEPS = 2000; // of the search; beyond it the middle counts as changed whole
+const MOST_PAIRS = 4e6; // of lines that are compared; beyond it the middle counts as changed whole
 
 // Return the lines that both have: [[line of one, line of other], …], in order.
 export function matchLines(one, other) {
+  const most = Math.min(one.length, other.length);
   let start = 0;
-  while (start < one.length && start < other.length && one[start] === other[start]) start += 1;
+  while (start < most && one[start] === other[start]) start += 1;
   let tail = 0;
-  while (tail < one.length - start && tail < other.length - start && one[one.length - 1 - tail] === other[other.length - 1 - tail]) tail += 1;
+  while (tail < most - start && one.at(-1 - tail) === other.at(-1 - tail)) tail += 1;
   const pairs = Array.from({ length: start }, (_, at) => [at, at]);
-  const middle = search(one.slice(start, one.length - tail), other.slice(start, other.length - tail));
-  pairs.push(...middle.map(([left, right]) => [left + start, right + start]));
+  pairs.push(...search(one.slice(start, one.length - tail), other.slice(start, other.length - tail)).map(([left, right]) => [left + start, right + start]));
   for (let at = tail; at > 0; at -= 1) pairs.push([one.length - at, other.length - at]);
   return pairs;
 }
 
-// Myers: the shortest way from one to the other, by the number of changes.
+// The longest row of lines that stand in both, one after the other.
 function search(one, other) {
-  const ways = [];
-  let reach = new Map([[1, 0]]);
-  for (let changes = 0; changes <= Math.min(one.length + other.length, MOST_STEPS); changes += 1) {
-    ways.push(new Map(reach));
-    for (let k = -changes; k <= changes; k += 2) {
-      const isDown = k === -changes || (k !== changes && (reach.get(k - 1) ?? -1) < (reach.get(k + 1) ?? -1));
-      let left = isDown ? reach.get(k + 1) : reach.get(k - 1) + 1;
-      while (left < one.length && left - k < other.length && one[left] === other[left - k]) left += 1;
-      reach.set(k, left);
-      if (left >= one.length && left - k >= other.length) return walkBack(ways, one, other);
-    }
-  }
-  return [];
-}
-
-function walkBack(ways, one, other) {
   const pairs = [];
-  let [left, right] = [one.length, other.length];
-  for (let changes = ways.length - 1; changes >= 0; changes -= 1) {
-    const reach = ways[changes];
-    const k = left - right;
-    const isDown = k === -changes || (k !== changes && (reach.get(k - 1) ?? -1) < (reach.get(k + 1) ?? -1));
-    const before = isDown ? k + 1 : k - 1;
-    const [fromLeft, fromRight] = [reach.get(before) ?? 0, (reach.get(before) ?? 0) - before];
-    while (left > fromLeft && right > fromRight && left > 0 && right > 0) {
-      left -= 1;
-      right -= 1;
-      pairs.push([left, right]);
+  const width = other.length + 1;
+  if (one.length * other.length > MOST_PAIRS) return pairs;
+  const common = new Uint16Array((one.length + 1) * width); // how many lines the rests from here on have in common
+  for (let left = one.length - 1; left >= 0; left -= 1) {
+    for (let right = other.length - 1; right >= 0; right -= 1) {
+      const at = left * width + right;
+      common[at] = one[left] === other[right] ? common[at + width + 1] + 1 : Math.max(common[at + 1], common[at + width]);
     }
-    if (changes > 0) [left, right] = [fromLeft, fromRight];
   }
-  return pairs.reverse();
+  for (let [left, right] = [0, 0]; left < one.length && right < other.length; ) {
+    const at = left * width + right;
+    const isBoth = one[left] === other[right];
+    const isLeft = isBoth || common[at + width] >= common[at + 1];
+    if (isBoth) pairs.push([left, right]);
+    if (isLeft) left += 1;
+    if (isBoth || !isLeft) right += 1;
+  }
+  return pairs;
 }
 
-// Return the difference: [{ sign: " ", "-" or "+", text, line }], with some lines around each change; null stands for a gap.
+// Return what makes one text the other: [{ from, to, text }], places in the first, in order.
+export function listEdits(one, other) {
+  const [lines, others] = [one.split("\n"), other.split("\n")];
+  const edits = [];
+  let [left, right, from] = [0, 0, 0];
+  for (const [nextLeft, nextRight] of [...matchLines(lines, others), [lines.length, others.length]]) {
+    const to = lines.slice(left, nextLeft).reduce((sum, line) => sum + line.length + 1, from);
+    const added = others.slice(right, nextRight);
+    if (nextLeft === lines.length && nextLeft + added.length > left) {
+      // The last line has no end: the one before it goes or comes along.
+      const before = left > 0 && right > 0 ? 1 : 0;
+      edits.push({ from: from - before, to: one.length, text: (before && added.length ? "\n" : "") + added.join("\n") });
+    } else if (nextLeft > left || added.length > 0) edits.push({ from, to, text: added.map((line) => `${line}\n`).join("") });
+    [left, right, from] = [nextLeft + 1, nextRight + 1, to + (lines[nextLeft]?.length ?? 0) + 1];
+  }
+  return edits;
+}
+
+// Return the difference: [{ sign: " ", "-" or "+", text }], with some lines around each change; null stands for a gap.
 export function listDifferences(from, to, around = 2) {
   const [one, other] = [from.split("\n"), to.split("\n")];
   const rows = [];
   let [left, right] = [0, 0];
+  const take = (sign, lines) => rows.push(...lines.map((text) => ({ sign, text })));
   for (const [nextLeft, nextRight] of [...matchLines(one, other), [one.length, other.length]]) {
-    for (; left < nextLeft; left += 1) rows.push({ sign: "-", text: one[left], line: left + 1 });
-    for (; right < nextRight; right += 1) rows.push({ sign: "+", text: other[right], line: right + 1 });
-    if (nextLeft < one.length) rows.push({ sign: " ", text: one[nextLeft], line: nextRight + 1 });
+    take("-", one.slice(left, nextLeft));
+    take("+", other.slice(right, nextRight));
+    take(" ", one.slice(nextLeft, nextLeft + 1));
     [left, right] = [nextLeft + 1, nextRight + 1];
   }
-  const near = new Set(rows.flatMap((row, at) => (row.sign === " " ? [] : Array.from({ length: 2 * around + 1 }, (_, step) => at + step - around))));
-  const shown = [];
-  for (const [at, row] of rows.entries()) {
-    if (near.has(at)) shown.push(row);
-    else if (shown.length > 0 && shown.at(-1) !== null) shown.push(null);
-  }
-  if (shown.at(-1) === null) shown.pop();
-  return shown;
+  const isNear = rows.map((_, at) => rows.slice(Math.max(0, at - around), at + around + 1).some(({ sign }) => sign !== " "));
+  const shown = rows.flatMap((row, at) => (isNear[at] ? [row] : isNear[at - 1] ? [null] : []));
+  return shown.at(-1) === null ? shown.slice(0, -1) : shown;
 }
 
 // Merge two texts that came from `base`: { text, conflicts }. Where both changed the same lines, both stand there between marks.
@@ -79,23 +80,20 @@ export function mergeTexts(base, mine, theirs) {
   const merged = [];
   let conflicts = 0;
   let [at, left, right] = [0, 0, 0];
-  const take = (toBase, toOwn, toOther) => {
-    const parts = [lines.slice(at, toBase), own.slice(left, toOwn), other.slice(right, toOther)];
-    const [was, is, others] = parts.map((part) => part.join("\n"));
-    const same = (one, two) => parts[one].length === parts[two].length && [was, is, others][one] === [was, is, others][two];
-    if (same(0, 2) || same(1, 2)) merged.push(...parts[1]);
-    else if (same(0, 1)) merged.push(...parts[2]);
+  for (let line = 0; line <= lines.length; line += 1) {
+    const isEnd = line === lines.length;
+    if (!isEnd && !(ownAt.has(line) && otherAt.has(line))) continue;
+    const [toOwn, toOther] = isEnd ? [own.length, other.length] : [ownAt.get(line), otherAt.get(line)];
+    const [was, is, others] = [lines.slice(at, line), own.slice(left, toOwn), other.slice(right, toOther)];
+    const isSame = (one, two) => one.length === two.length && one.every((each, place) => each === two[place]);
+    if (isSame(was, others) || isSame(is, others)) merged.push(...is);
+    else if (isSame(was, is)) merged.push(...others);
     else {
       conflicts += 1;
-      merged.push("<<<<<<< mine", ...parts[1], "=======", ...parts[2], ">>>>>>> theirs");
+      merged.push("<<<<<<< mine", ...is, "=======", ...others, ">>>>>>> theirs");
     }
-  };
-  for (let line = 0; line < lines.length; line += 1) {
-    if (!ownAt.has(line) || !otherAt.has(line)) continue;
-    take(line, ownAt.get(line), otherAt.get(line));
-    merged.push(lines[line]);
-    [at, left, right] = [line + 1, ownAt.get(line) + 1, otherAt.get(line) + 1];
+    if (!isEnd) merged.push(lines[line]);
+    [at, left, right] = [line + 1, toOwn + 1, toOther + 1];
   }
-  take(lines.length, own.length, other.length);
   return { text: merged.join("\n"), conflicts };
 }

@@ -2,7 +2,9 @@
 // browser's own, so that undo, paste, find and input methods are as everywhere.
 
 import { debounce, h, makeId, oncePerFrame, show } from "../core/dom.js";
-import { makeColours } from "./colours.js";
+import { makeMark } from "../core/marks.js";
+import { colourYaml } from "./colours.js";
+import { listEdits } from "./diff.js";
 import { makeOffer } from "./offer.js";
 
 export const LINE_PX = 18;
@@ -10,19 +12,20 @@ const AHEAD_LINES = 5;
 const CHECK_MS = 250;
 const MOST_PROBLEMS = 100;
 const MOST_TYPED = 50_000; // typing more takes the browser seconds; then undo does not reach back
+const MOST_EDITS = 50;
 
 // Make an editor.
 //
 //   label        what the text is
 //   check        async (text, signal) → [{ line, column, reason, severity }], asked while one types; null: none
+//   colour       (lines, first, last) → the parts of these lines, see colours.js
 //   complete     (text, caret) → what may stand there, see completion.js; null: nothing
 //   whenChanged  (text) hears of every change; whenSaved() of Ctrl-S
 //   isReadOnly   whether the text is only to look at
 //
 // Returns { node, list, getText, setText, replaceText, showProblems, goTo, focus, close }.
-export function makeEditor({ label, check = null, complete = null, whenChanged = () => {}, whenSaved = () => {}, isReadOnly = false }) {
+export function makeEditor({ label, check = null, colour = colourYaml, complete = null, whenChanged = () => {}, whenSaved = () => {}, isReadOnly = false }) {
   const editor = { lines: [""], problems: [], abort: null, mayLeave: false };
-  const colours = makeColours();
   const listId = makeId("problems");
   const field = h("textarea", {
     class: "editor-field", wrap: "off", spellcheck: "false", autocapitalize: "off", autocomplete: "off", readonly: isReadOnly,
@@ -46,15 +49,9 @@ export function makeEditor({ label, check = null, complete = null, whenChanged =
     const first = Math.max(0, Math.floor(field.scrollTop / LINE_PX) - AHEAD_LINES);
     const last = Math.min(editor.lines.length, Math.ceil((field.scrollTop + field.clientHeight) / LINE_PX) + AHEAD_LINES);
     const marks = new Map(editor.problems.map((problem) => [problem.line, problem]));
-    const painted = [];
-    const counted = [];
-    for (let line = first; line < last; line += 1) {
-      const problem = marks.get(line + 1);
-      painted.push(h("div", { class: problem ? `line ${problem.severity}` : "line" }, paintLine(colours.getParts(line), problem)));
-      counted.push(h("div", { class: problem?.severity }, problem ? (problem.severity === "error" ? "✗ " : "! ") : "", line + 1));
-    }
-    show(paint, painted);
-    show(numbers, counted);
+    const lines = colour(editor.lines, first, last).map((parts, at) => [parts, first + at + 1, marks.get(first + at + 1)]);
+    show(paint, lines.map(([parts, , problem]) => h("div", { class: `line ${problem?.severity ?? ""}` }, paintLine(parts, problem))));
+    show(numbers, lines.map(([, number, problem]) => h("div", { class: problem?.severity }, problem && (problem.severity === "error" ? "✗ " : "! "), number)));
     const top = first * LINE_PX - field.scrollTop;
     paint.style.transform = `translate(${-field.scrollLeft}px, ${top}px)`;
     numbers.style.transform = `translateY(${top}px)`;
@@ -63,13 +60,11 @@ export function makeEditor({ label, check = null, complete = null, whenChanged =
   }
 
   function paintLine(parts, problem) {
-    if (!problem) return parts.map(([kind, text]) => (kind ? h("span", { class: `y-${kind}` }, text) : text));
-    const start = (problem.column ?? 1) - 1;
-    let at = 0;
+    let left = problem ? problem.column ?? 1 : 0; // characters until the part where the problem is
     return parts.map(([kind, text]) => {
-      const isHere = start < at + text.length && start >= at;
-      at += text.length;
-      return h("span", { class: [kind && `y-${kind}`, isHere && "wrong"].filter(Boolean).join(" ") }, text);
+      const isHere = left > 0 && left <= text.length;
+      left -= text.length;
+      return kind || isHere ? h("span", { class: `${kind ? `y-${kind}` : ""} ${isHere ? "wrong" : ""}` }, text) : text;
     });
   }
 
@@ -77,7 +72,6 @@ export function makeEditor({ label, check = null, complete = null, whenChanged =
 
   function take() {
     editor.lines = field.value.split("\n");
-    colours.update(editor.lines);
     drawSoon();
   }
 
@@ -100,27 +94,23 @@ export function makeEditor({ label, check = null, complete = null, whenChanged =
     runCheck();
   }
 
-  // Put another text in place; caret and place in sight stay by line and column, and it can be undone.
+  // Put another text in place so that it can be undone; caret and lines in sight stay by what stands there.
   function replaceText(text) {
-    const [line, column] = getCaret();
-    const scroll = [field.scrollLeft, field.scrollTop];
-    const hadFocus = document.activeElement === field;
-    const before = document.activeElement;
-    let start = 0;
     const old = field.value;
-    while (start < old.length && start < text.length && old[start] === text[start]) start += 1;
-    let end = 0;
-    while (end < old.length - start && end < text.length - start && old.at(-1 - end) === text.at(-1 - end)) end += 1;
-    if (old === text) return;
-    const wasReadOnly = field.readOnly;
+    const edits = listEdits(old, text);
+    if (edits.length === 0) return;
+    const [focused, wasReadOnly, caret, left] = [document.activeElement, field.readOnly, field.selectionStart, field.scrollLeft];
+    const line = Math.floor(field.scrollTop / LINE_PX) + 1;
+    const first = findOffset(line, 1);
+    const top = field.scrollTop + LINE_PX * sumBefore(first, edits, (edit) => edit.text.split("\n").length - old.slice(edit.from, edit.to).split("\n").length);
     field.readOnly = false;
-    if (text.length - start - end < MOST_TYPED) insert(start, old.length - end, text.slice(start, text.length - end));
+    for (const { from, to, text: typed } of joinEdits(old, text, edits)) insert(from, to, typed);
     field.readOnly = wasReadOnly;
-    if (field.value !== text) setAll(text); // where the browser refused to type it
-    const at = findOffset(line, column);
+    if (field.value !== text) setAll(text); // where it is too much to type
+    const at = caret + sumBefore(caret, edits, (edit) => edit.text.length - (edit.to - edit.from));
     field.setSelectionRange(at, at);
-    if (!hadFocus) before?.focus?.({ preventScroll: true });
-    [field.scrollLeft, field.scrollTop] = scroll;
+    if (focused !== field) focused?.focus?.({ preventScroll: true });
+    [field.scrollLeft, field.scrollTop] = [left, top];
     drawSoon();
   }
 
@@ -161,9 +151,8 @@ export function makeEditor({ label, check = null, complete = null, whenChanged =
   function showProblems(problems) {
     editor.problems = problems.map((problem) => ({ ...problem, line: problem.line ?? 1 }));
     show(list, problems.slice(0, MOST_PROBLEMS).map((problem) => {
-      const place = problem.line ? `Line ${problem.line}, column ${problem.column ?? 1}` : "The text";
-      const mark = h("span", { class: `mark ${problem.severity === "error" ? "failed" : "waiting"}`, "aria-hidden": "true" }, problem.severity === "error" ? "✗" : "!");
-      return h("li", null, mark, h("button", { type: "button", class: "plain", onclick: () => goTo(problem.line, problem.column) }, place), " ", h("span", null, problem.reason));
+      const words = problem.line ? `Line ${problem.line}, column ${problem.column ?? 1}` : "The text";
+      return h("li", null, problem.severity === "error" ? makeMark("failed") : h("span", { class: "mark waiting", "aria-hidden": "true" }, "!"), h("button", { type: "button", class: "plain", onclick: () => goTo(problem.line, problem.column) }, words), " ", h("span", null, problem.reason));
     }));
     field.setAttribute("aria-invalid", problems.some((problem) => problem.severity === "error"));
     drawSoon();
@@ -194,13 +183,13 @@ export function makeEditor({ label, check = null, complete = null, whenChanged =
     const { value, selectionStart: start, selectionEnd: end } = field;
     const first = value.lastIndexOf("\n", start - 1) + 1;
     if (start === end && !isBack) return insert(start, end, " ".repeat(2 - ((start - first) % 2)));
-    const last = value.indexOf("\n", end > start ? end - 1 : end) < 0 ? value.length : value.indexOf("\n", end > start ? end - 1 : end);
-    const text = value.slice(first, last);
+    const text = value.slice(first, end > start ? end - 1 : end) + /^.*/.exec(value.slice(end > start ? end - 1 : end))[0];
     const changed = isBack ? text.replace(/^ {1,2}/gm, "") : text.replace(/^(?=.)/gm, "  ");
     if (changed === text) return;
-    insert(first, last, changed);
-    if (start !== end) field.setSelectionRange(first, first + changed.length);
-    else field.setSelectionRange(Math.max(first, start + changed.length - text.length), Math.max(first, start + changed.length - text.length));
+    insert(first, first + text.length, changed);
+    const at = Math.max(first, start + changed.length - text.length);
+    if (start === end) field.setSelectionRange(at, at);
+    else field.setSelectionRange(first, first + changed.length);
   }
 
   // A new line begins where this one does; below a key without a value two further in.
@@ -234,4 +223,17 @@ export function makeEditor({ label, check = null, complete = null, whenChanged =
       observer.disconnect();
     },
   };
+}
+
+function sumBefore(place, edits, measure) {
+  return edits.filter(({ from, to }) => to <= place && from < place).reduce((sum, edit) => sum + measure(edit), 0);
+}
+
+// What is typed, the last first: all at once, so that undoing takes it back at once; one by one where that is too much.
+function joinEdits(old, text, edits) {
+  const [{ from }, { to }] = [edits[0], edits.at(-1)];
+  const whole = { from, to, text: text.slice(from, text.length - old.length + to) };
+  if (whole.text.length < MOST_TYPED) return [whole];
+  const size = edits.reduce((sum, edit) => sum + edit.text.length, 0);
+  return size < MOST_TYPED && edits.length < MOST_EDITS ? edits.toReversed() : [];
 }

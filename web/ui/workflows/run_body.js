@@ -1,21 +1,24 @@
 // What a form of a run says, as the body of the call, and back. Pure.
 
+const WORDS = { true: true, false: false, null: null };
+const NUMBER = /^-?(?!0\d)(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i;
+
+export const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
+
+function readJson(text, wrong) {
+  try {
+    return { value: JSON.parse(text) };
+  } catch {
+    return { wrong };
+  }
+}
+
 // Read what was typed for an arg as the kind of value that it has: { value } or { wrong: why }.
 export function readValue(text, like) {
-  if (typeof like === "number") {
-    const number = Number(text);
-    if (text.trim() !== "" && Number.isFinite(number)) return { value: number };
-    return /^\s*\{\{/.test(text) ? { value: text } : { wrong: "This is a number" };
-  }
   if (typeof like === "boolean") return { value: text === "true" };
-  if (like === null || typeof like === "object") {
-    try {
-      return { value: JSON.parse(text) };
-    } catch {
-      return { wrong: "This is JSON: a list, a mapping, a number, a text in quotes, true, false or null" };
-    }
-  }
-  return { value: text };
+  if (like === null || typeof like === "object") return readJson(text, "This is JSON: a list, a mapping, a number, a text in quotes, true, false or null");
+  if (typeof like !== "number" || /^\s*\{\{/.test(text)) return { value: text };
+  return text.trim() !== "" && Number.isFinite(Number(text)) ? { value: Number(text) } : { wrong: "This is a number" };
 }
 
 // Write a value of an arg as one types it.
@@ -23,46 +26,26 @@ export function writeValue(value) {
   return value === null || typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-export const isSame = (one, other) => JSON.stringify(one) === JSON.stringify(other);
-
 // Read the values of an axis: "1, 2, 3", "range(0, 10, 2)", "logspace(0.001, 1, 4)" or a JSON list. { value } or { wrong }.
 export function readAxis(text) {
-  const series = /^\s*(range|logspace)\s*\(([^)]*)\)\s*$/.exec(text);
-  if (series) {
-    const numbers = series[2].split(",").map(Number);
-    if (numbers.length !== 3 || numbers.some((number) => !Number.isFinite(number))) return { wrong: `${series[1]}(…) has three numbers` };
-    return { value: { [series[1]]: numbers } };
+  const [, kind, given] = /^\s*(range|logspace)\s*\(([^)]*)\)\s*$/.exec(text) ?? [];
+  if (kind) {
+    const numbers = given.split(",").map(Number);
+    return numbers.length === 3 && numbers.every(Number.isFinite) ? { value: { [kind]: numbers } } : { wrong: `${kind}(…) has three numbers` };
   }
-  if (text.trimStart().startsWith("[")) {
-    try {
-      return { value: JSON.parse(text) };
-    } catch {
-      return { wrong: "This begins as a JSON list, but is none" };
-    }
-  }
+  if (text.trimStart().startsWith("[")) return readJson(text, "This begins as a JSON list, but is none");
   const parts = text.split(",").map((part) => part.trim()).filter(Boolean);
   return parts.length ? { value: parts.map(readWord) } : { wrong: "An axis has at least one value" };
 }
 
 function readWord(word) {
-  if (/^(true|false|null)$/.test(word) || (/^-?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(word) && !/^-?0\d/.test(word))) return word.startsWith(".") ? Number(word) : readNumber(word);
-  return word.replace(/^(["'])(.*)\1$/, "$2");
-}
-
-function readNumber(word) {
-  try {
-    return JSON.parse(word);
-  } catch {
-    return Number(word);
-  }
+  if (Object.hasOwn(WORDS, word)) return WORDS[word];
+  return NUMBER.test(word) ? Number(word) : word.replace(/^(["'])(.*)\1$/, "$2");
 }
 
 // Write the values of an axis as one types them; what has its own commas or reads otherwise as JSON.
 export function writeAxis(axis) {
-  if (!Array.isArray(axis)) {
-    const [[kind, numbers]] = Object.entries(axis ?? { range: [] });
-    return `${kind}(${numbers.join(", ")})`;
-  }
+  if (!Array.isArray(axis)) return Object.entries(axis).map(([kind, numbers]) => `${kind}(${numbers.join(", ")})`).join();
   const text = axis.map(String).join(", ");
   return isSame(readAxis(text).value, axis) ? text : JSON.stringify(axis);
 }
@@ -70,31 +53,23 @@ export function writeAxis(axis) {
 // Count the cells of a sweep: the product of its axes, without those that are left out.
 export function countCells(sweep) {
   const sizes = Object.values(sweep?.matrix ?? {}).map(countAxis);
-  const product = sizes.length ? sizes.reduce((all, size) => all * size, 1) : 0;
-  return { count: Number.isFinite(product) ? product : 0, isMost: (sweep?.exclude?.length ?? 0) > 0 };
+  return { count: sizes.length ? sizes.reduce((all, size) => all * size) : 0, isMost: sweep?.exclude?.length > 0 };
 }
 
 function countAxis(axis) {
   if (Array.isArray(axis)) return axis.length;
-  if (axis?.logspace) return Math.max(0, Math.floor(axis.logspace[2]));
-  const [start, stop, step] = axis?.range ?? [0, 0, 1];
-  return Math.max(0, Math.ceil((stop - start) / step - 1e-9));
+  const [start, stop, step] = axis.logspace ? [0, Math.floor(axis.logspace[2]), 1] : axis.range ?? [0, 0, 1];
+  return step ? Math.max(0, Math.ceil((stop - start) / step - 1e-9)) : 0;
 }
 
 // Drop what says nothing from a body, so that only what was chosen is sent.
 export function tidyBody(body) {
-  const kept = Object.entries(body).filter(([, value]) => value !== null && value !== undefined && value !== "" && value !== false && !isSame(value, {}));
-  return Object.fromEntries(kept);
+  return Object.fromEntries(Object.entries(body).filter(([, value]) => ![null, undefined, "", false].includes(value) && !isSame(value, {})));
 }
 
 // Read a body from the query of an address: arg.NAME=VALUE, from, to, single.
 export function readQuery(query, args) {
-  const overrides = {};
-  for (const [name, text] of query) {
-    const arg = name.startsWith("arg.") ? name.slice(4) : null;
-    if (arg === null) continue;
-    const { value } = readValue(text, args?.[arg] ?? "");
-    overrides[arg] = value ?? text;
-  }
-  return tidyBody({ args_override: overrides, from_job: query.get("from"), to_job: query.get("to"), single_job: query.get("single") });
+  const given = [...query].filter(([name]) => name.startsWith("arg.")).map(([name, text]) => [name.slice(4), text]);
+  const overrides = given.map(([name, text]) => [name, readValue(text, args?.[name] ?? "").value ?? text]);
+  return tidyBody({ args_override: Object.fromEntries(overrides), from_job: query.get("from"), to_job: query.get("to"), single_job: query.get("single") });
 }

@@ -1,47 +1,63 @@
 // Starting a run or a sweep of a workflow: its values, a part of its jobs, axes, and first the scripts if one wants.
 
 import { h, show } from "../core/dom.js";
-import { makeKey, request, send } from "../core/api.js";
-import { makeCurlButton, makeField, openDialog, showRefusal, clearRefusal } from "../core/dialog.js";
+import { get, makeKey, request, send } from "../core/api.js";
+import { clearRefusal, makeCurlButton, makeField, makeSelect, openDialog, showRefusal } from "../core/dialog.js";
 import { goTo, makeLink } from "../core/router.js";
 import { notify } from "../core/notice.js";
-import { writeCount } from "../core/format.js";
+import { writeCount, writeShortTime } from "../core/format.js";
+import { keepDraft, readDraft } from "../editor/drafts.js";
 import { countCells, isSame, readAxis, readValue, tidyBody, writeAxis, writeValue } from "./run_body.js";
 
 const MANY_CELLS = 100;
-const PARTS = [["from_job", "Begin with"], ["to_job", "End with"], ["single_job", "Run only"]];
+const PARTS = [["from_job", "Begin with", "the first"], ["to_job", "End with", "the last"], ["single_job", "Run only", "–"]];
+const PRESETS = [["terminal", "at its end"], ["running_and_terminal", "at its beginning and end"], ["all", "at each change"]];
 
 // Open the dialog of a workflow as answers show it. `body` fills it; `note` is said above all.
 export function openRunDialog({ workflow, mount = null, body = {}, note = null, whenClosed }) {
-  const run = { body: structuredClone(body), key: makeKey(), sent: null, isBusy: false, wrong: new Map() };
   const path = `api/workflows/${encodeURIComponent(workflow.name)}/run`;
   const query = mount ? { mount } : {};
+  const draftKey = `run/${mount ?? ""}/${workflow.name}`;
+  const draft = isSame(body, {}) ? readDraft(draftKey) : null;
+  const run = { key: makeKey(), sent: null, ...(draft ?? { body: structuredClone(body) }), isBusy: false, wrong: new Map(), endpoints: [] };
   const fields = h("div", { class: "run-fields" });
   const preview = h("div", { class: "preview" });
   const cells = h("p", { class: "hint", role: "status" });
   const raw = h("textarea", { name: "raw", rows: 6, spellcheck: "false", oninput: readRaw });
-  const rawField = makeField("The same as JSON", raw, { name: "raw", hint: "Form and JSON say the same; what is here is sent" });
+  const rawField = makeField("The same as JSON", raw, { hint: "Form and JSON say the same; what is here is sent" });
   const start = h("button", { type: "submit", class: "main" }, "Start");
-  const look = h("button", { type: "button", onclick: () => act(true) }, "Show the scripts");
-  const form = h("form", { novalidate: true, class: "run-form" },
-    note && h("p", { class: "hint" }, note),
+  const look = button("Show the scripts", () => act(true));
+  const old = draft && h("p", { class: "hint" }, `This is your draft of ${writeShortTime(draft.at_ms)}. `, button("Begin anew", () => {
+    old.remove();
+    Object.assign(run, { body: {}, key: makeKey(), sent: null });
+    draw();
+  }));
+  const form = h("form", { novalidate: true, class: "run-form", onsubmit: (event) => {
+    event.preventDefault();
+    act(false);
+  } },
+    note && h("p", { class: "hint" }, note), old,
     h("div", { class: "refusal" }),
     fields, cells, h("details", null, h("summary", null, "As JSON"), rawField),
     h("div", { class: "actions" }, start, look, makeCurlButton(() => ({ method: "POST", path, query, body: run.body }))),
     preview);
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    act(false);
-  });
-  const dialog = openDialog(`Run ${workflow.name}`, form, { mayClose: () => !run.isBusy, whenClosed });
   draw();
+  const dialog = openDialog(`Run ${workflow.name}`, form, { mayClose: () => !run.isBusy, whenClosed });
+  get("api/endpoints").then((found) => {
+    run.endpoints = found.filter((endpoint) => !endpoint.disabled_at);
+    if (run.endpoints.length > 0) fields.append(drawNotice());
+  }, () => {});
 
   // --- form ----------------------------------------------------------------------------------------------------------
 
+  function drawFields() {
+    run.wrong.clear();
+    show(fields, drawArgs(), drawParts(), drawSweep(), run.endpoints.length > 0 && drawNotice());
+  }
+
   function draw() {
     const focused = document.activeElement?.name;
-    run.wrong.clear();
-    show(fields, drawArgs(), drawParts(), drawSweep());
+    drawFields();
     if (focused) form.elements[focused]?.focus?.();
     writeRaw();
   }
@@ -53,21 +69,27 @@ export function openRunDialog({ workflow, mount = null, body = {}, note = null, 
 
   function writeRaw() {
     raw.value = JSON.stringify(run.body, null, 2);
-    say();
+    mark(rawField, null, "Form and JSON say the same; what is here is sent");
+    keep();
   }
 
   function readRaw() {
     try {
       const read = JSON.parse(raw.value);
-      if (read === null || typeof read !== "object" || Array.isArray(read)) throw new SyntaxError("it is no mapping");
+      if (!read || typeof read !== "object" || Array.isArray(read)) throw new SyntaxError("it is no mapping");
       run.body = read;
-      run.wrong.clear();
-      show(fields, drawArgs(), drawParts(), drawSweep());
+      drawFields();
       mark(rawField, null);
     } catch (problem) {
       run.wrong.set("raw", problem.message);
       mark(rawField, `This is no JSON: ${problem.message}`);
     }
+    keep();
+  }
+
+  function keep() {
+    const { body: typed, key, sent } = run;
+    keepDraft(draftKey, isSame(typed, body) ? null : { body: typed, key, sent });
     say();
   }
 
@@ -76,126 +98,110 @@ export function openRunDialog({ workflow, mount = null, body = {}, note = null, 
     const sweep = run.body.sweep ?? workflow.sweep;
     const { count, isMost } = countCells(sweep);
     const many = count > MANY_CELLS ? " That is a lot: each cell is a run of its own." : "";
-    cells.classList.toggle("refusal", count > MANY_CELLS);
+    cells.classList.toggle("refusal", many !== "");
     cells.textContent = sweep ? `${isMost ? "At most " : ""}${writeCount(count, "cell")}, ${sweep.max_parallel ?? 4} at once.${many}` : "";
     start.textContent = sweep ? "Start the sweep" : "Start";
   }
 
-  function mark(field, wrong, hint = "") {
-    field.classList.toggle("wrong", Boolean(wrong));
-    field.querySelector("small").textContent = wrong ?? hint;
-  }
-
   function drawArgs() {
     const given = run.body.args_override ?? {};
-    const names = [...new Set([...Object.keys(workflow.args ?? {}), ...Object.keys(given)])];
-    return names.length > 0 && h("fieldset", { class: "pair" }, h("legend", null, "Values"), names.map((name) => drawArg(name, workflow.args?.[name], given)));
+    const varied = (run.body.sweep ?? workflow.sweep)?.matrix ?? {};
+    const names = Object.keys({ ...workflow.args, ...given }).filter((name) => name in given || !(name in varied));
+    return names.length > 0 && group("Values", names.map((name) => drawArg(name, workflow.args?.[name], given)));
   }
 
   function drawArg(name, own, given) {
     const value = name in given ? given[name] : own;
-    const choices = workflow.sweep?.matrix?.[name];
-    const field = makeField(name, makeControl(name, own, value, take), { name, hint: describeChange() });
-    if (Array.isArray(choices)) {
-      const list = h("datalist", { id: `${field.querySelector("input")?.id}-choices` }, choices.map((choice) => h("option", { value: writeValue(choice) })));
-      field.querySelector("input")?.setAttribute("list", list.id);
-      field.append(list);
-    }
+    const describe = () => (name in (run.body.args_override ?? {}) && own !== undefined ? `Changed; the workflow says ${writeValue(own)}` : "");
+    const field = makeField(name, makeControl(name, own, value, take), { hint: describe() });
     field.classList.toggle("changed", name in given);
     return field;
 
-    function describeChange() {
-      return name in (run.body.args_override ?? {}) && own !== undefined ? `Changed; the workflow says ${writeValue(own)}` : "";
-    }
-
     function take(text) {
       const read = readValue(text, own === undefined ? value : own);
-      if (read.wrong) run.wrong.set(name, read.wrong);
-      else run.wrong.delete(name);
       const { [name]: _old, ...others } = run.body.args_override ?? {};
+      noteWrong(name, read.wrong);
       if (!read.wrong) change({ args_override: isSame(read.value, own) ? others : { ...others, [name]: read.value } });
-      mark(field, read.wrong, describeChange());
+      mark(field, read.wrong, describe());
       field.classList.toggle("changed", !read.wrong && !isSame(read.value, own));
-      say();
     }
   }
 
-  function makeControl(name, like, value, take) {
-    const text = writeValue(value ?? "");
-    if (typeof like === "boolean") return h("select", { name, onchange: (event) => take(event.target.value) }, ["true", "false"].map((word) => h("option", { value: word, selected: word === text }, word)));
-    const oninput = (event) => take(event.target.value);
-    if (like !== undefined && typeof like === "object") return h("textarea", { name, rows: 2, spellcheck: "false", value: writeValue(value), oninput });
-    if (text.includes("\n")) return h("textarea", { name, rows: 3, spellcheck: "false", value: text, oninput });
-    return h("input", { name, value: text, inputmode: typeof like === "number" ? "decimal" : null, autocomplete: "off", spellcheck: "false", oninput });
+  function noteWrong(name, wrong) {
+    if (wrong) run.wrong.set(name, wrong);
+    else run.wrong.delete(name);
+    say();
   }
 
   function drawParts() {
     if (workflow.jobs.length < 2 && PARTS.every(([key]) => !run.body[key])) return null;
-    return h("fieldset", { class: "pair" }, h("legend", null, "Jobs"), PARTS.map(([key, title]) => {
-      const names = workflow.jobs.map((job) => job.name);
-      if (run.body[key] && !names.includes(run.body[key])) names.push(run.body[key]);
-      const options = [h("option", { value: "" }, key === "single_job" ? "–" : key === "from_job" ? "the first" : "the last"), ...names.map((name) => h("option", { value: name, selected: run.body[key] === name }, name))];
-      return makeField(title, h("select", { name: key, onchange: (event) => change({ [key]: event.target.value }) }, options), { name: key });
+    const names = workflow.jobs.map((job) => job.name);
+    return group("Jobs", PARTS.map(([key, title, none]) => {
+      const chosen = run.body[key];
+      const others = chosen && !names.includes(chosen) ? [chosen] : [];
+      return makeField(title, makeSelect(key, [["", none], ...names, ...others], chosen, (name) => change({ [key]: name })));
     }));
+  }
+
+  function drawNotice() {
+    const tell = (id) => {
+      change(id ? { notify: true, endpoint_id: Number(id) } : { notify: null, endpoint_id: null, preset: null });
+      draw();
+    };
+    const endpoints = run.endpoints.map(({ id, name }) => [String(id), name]);
+    return group("Notification", [
+      makeField("Tell", makeSelect("endpoint_id", [["", "nobody"], ...endpoints], String(run.body.endpoint_id ?? ""), tell)),
+      run.body.notify && makeField("When", makeSelect("preset", PRESETS, run.body.preset, (preset) => change({ preset }))),
+    ]);
   }
 
   // --- sweep ---------------------------------------------------------------------------------------------------------
 
   function drawSweep() {
     const sweep = run.body.sweep;
-    const add = (matrix) => {
-      run.body.sweep = { ...(run.body.sweep ?? {}), matrix };
+    const put = (next) => {
+      run.body = tidyBody({ ...run.body, sweep: next });
       draw();
     };
-    const free = Object.keys(workflow.args ?? {}).filter((name) => !(name in (sweep?.matrix ?? {})));
-    const more = h("select", { "aria-label": "Add an axis", onchange: (event) => {
-      if (event.target.value) add({ ...(sweep?.matrix ?? {}), [event.target.value]: [workflow.args[event.target.value]] });
-    } }, h("option", { value: "" }, sweep ? "Add an axis…" : "Vary a value…"), free.map((name) => h("option", { value: name }, name)));
-    const own = !sweep && workflow.sweep && h("button", { type: "button", onclick: () => {
-      run.body.sweep = structuredClone(workflow.sweep);
-      draw();
-    } }, "Change the workflow's own sweep");
+    const matrix = sweep?.matrix ?? {};
+    const free = Object.keys(workflow.args ?? {}).filter((name) => !(name in matrix));
+    const add = makeSelect("axis", [["", sweep ? "Add an axis…" : "Vary a value…"], ...free], "", (name) => name && put({ ...sweep, matrix: { ...matrix, [name]: [workflow.args[name]] } }));
+    add.setAttribute("aria-label", "Add an axis");
+    const words = workflow.sweep ? `The workflow has a sweep of its own, over ${Object.keys(workflow.sweep.matrix).join(", ")}.` : "One run; with axes, one run for each combination of their values.";
     return h("fieldset", null, h("legend", null, "Sweep"),
-      !sweep && h("p", { class: "hint" }, workflow.sweep ? `The workflow has a sweep of its own, over ${Object.keys(workflow.sweep.matrix).join(", ")}.` : "One run; with axes, one run for each combination of their values."),
-      sweep && Object.entries(sweep.matrix ?? {}).map(([axis, values]) => drawAxis(axis, values)),
+      !sweep && h("p", { class: "hint" }, words),
+      Object.keys(matrix).map((axis) => drawAxis(axis, sweep, put)),
       sweep && drawSettings(sweep),
-      h("div", { class: "bar" }, free.length > 0 && more, own, sweep && h("button", { type: "button", onclick: () => {
-        delete run.body.sweep;
-        draw();
-      } }, "No sweep")));
+      h("div", { class: "bar" }, free.length > 0 && add,
+        !sweep && workflow.sweep && button("Change the workflow's own sweep", () => put(structuredClone(workflow.sweep))),
+        sweep && button("No sweep", () => put(null))));
   }
 
-  function drawAxis(axis, values) {
-    const input = h("input", { name: `axis ${axis}`, value: writeAxis(values), autocomplete: "off", spellcheck: "false", oninput: () => {
-      const read = readAxis(input.value);
-      if (read.wrong) run.wrong.set(`axis ${axis}`, read.wrong);
-      else {
-        run.wrong.delete(`axis ${axis}`);
-        run.body.sweep.matrix[axis] = read.value;
-        writeRaw();
-      }
+  function drawAxis(axis, sweep, put) {
+    const describe = () => writeCount(countCells({ matrix: { axis: sweep.matrix[axis] } }).count, "value");
+    const field = makeField(`${axis} takes`, makeInput(`axis ${axis}`, writeAxis(sweep.matrix[axis]), (text) => {
+      const read = readAxis(text);
+      noteWrong(`axis ${axis}`, read.wrong);
+      if (!read.wrong) sweep.matrix[axis] = read.value;
+      if (!read.wrong) writeRaw();
       mark(field, read.wrong, describe());
-      say();
-    } });
-    const describe = () => writeCount(countCells({ matrix: { axis: run.body.sweep.matrix[axis] } }).count, "value");
-    const remove = h("button", { type: "button", "aria-label": `Remove the axis ${axis}`, onclick: () => {
-      const { [axis]: _gone, ...others } = run.body.sweep.matrix;
-      if (Object.keys(others).length > 0) run.body.sweep.matrix = others;
-      else delete run.body.sweep;
-      draw();
-    } }, "Remove");
-    const field = makeField(`${axis} takes`, input, { name: axis, hint: describe() });
+    }), { name: axis, hint: describe() });
+    const remove = button("Remove", () => {
+      const { [axis]: _gone, ...others } = sweep.matrix;
+      put(isSame(others, {}) ? null : { ...sweep, matrix: others });
+    });
+    remove.setAttribute("aria-label", `Remove the axis ${axis}`);
     return h("div", { class: "axis" }, field, remove);
   }
 
   function drawSettings(sweep) {
     const set = (changes) => {
-      Object.assign(run.body.sweep, changes);
+      Object.assign(sweep, changes);
       writeRaw();
     };
     const many = h("input", { name: "max_parallel", type: "number", min: 1, value: sweep.max_parallel ?? 4, oninput: (event) => set({ max_parallel: Number(event.target.value) }) });
     const fast = h("input", { name: "fail_fast", type: "checkbox", checked: Boolean(sweep.fail_fast), onchange: (event) => set({ fail_fast: event.target.checked }) });
-    return h("div", { class: "pair" }, makeField("Cells at once", many, { name: "max_parallel" }), h("label", { class: "check" }, fast, " Cancel what is left once a cell has failed"));
+    return h("div", { class: "pair" }, makeField("Cells at once", many), h("label", { class: "check" }, fast, " Cancel what is left once a cell has failed"));
   }
 
   // --- calls ---------------------------------------------------------------------------------------------------------
@@ -211,7 +217,9 @@ export function openRunDialog({ workflow, mount = null, body = {}, note = null, 
       if (isDry) drawPreview(await send("POST", path, { ...run.body, dry_run: true }, { query }));
       else {
         run.sent = text;
+        keep();
         const { data } = await request("POST", path, { body: run.body, query, key: run.key });
+        keepDraft(draftKey, null);
         run.isBusy = false;
         dialog.close();
         for (const warning of data.warnings ?? []) notify(warning, { lasts_ms: 0 });
@@ -235,4 +243,21 @@ export function openRunDialog({ workflow, mount = null, body = {}, note = null, 
         h("pre", { class: "window", tabindex: 0 }, job.script))));
     preview.firstElementChild.focus();
   }
+}
+
+const group = (title, ...fields) => h("fieldset", { class: "pair" }, h("legend", null, title), fields);
+const button = (label, onclick) => h("button", { type: "button", onclick }, label);
+const makeInput = (name, value, take, rows) => h(rows ? "textarea" : "input", { name, rows, value, autocomplete: "off", spellcheck: "false", oninput: (event) => take(event.target.value) });
+
+function makeControl(name, like, value, take) {
+  if (typeof like === "boolean") return makeSelect(name, ["true", "false"], String(value), take);
+  const text = writeValue(value ?? "");
+  const control = makeInput(name, text, take, typeof like === "object" ? 2 : text.includes("\n") && 3);
+  if (typeof like === "number") control.inputMode = "decimal";
+  return control;
+}
+
+function mark(field, wrong, hint = "") {
+  field.classList.toggle("wrong", Boolean(wrong));
+  field.querySelector("small").textContent = wrong ?? hint;
 }
