@@ -20,6 +20,7 @@ const ROUTES = [
   ["sweeps/:id", () => import("./views/sweep.js")],
   ["workflows", () => import("./views/workflows.js")],
   ["workflows/:name", () => import("./views/workflow.js")],
+  ["templates/:name", () => import("./views/template.js")],
   ["nodes", () => import("./views/nodes.js")],
   ["nodes/:name", () => import("./views/node.js")],
   ["partitions/:name", () => import("./views/partition.js")],

@@ -204,11 +204,7 @@ def test_a_clean_editor_takes_what_comes_from_outside(site: Server, open_tab: Op
     put_caret(field, "name: read")
     write_outside(site, "clean", "# theirs\n" + TEXT.replace("Two", "Both"))
     expect(field).to_have_value(re.compile("Both jobs"))
-    line, column = field.evaluate(
-        "field => { const before = field.value.slice(0, field.selectionStart).split('\\n');"
-        " return [before.length, before.at(-1).length]; }"
-    )
-    assert (line, column) == (10, len("  - name: read"))
+    assert field.evaluate("field => field.value.slice(0, field.selectionStart)").endswith("  - name: read")
     expect(tab.get_by_role("region", name="Changed outside")).to_be_hidden()
 
 

@@ -64,7 +64,7 @@ def test_copies_new_names_and_the_end(site: Server, open_tab: OpenTab) -> None:
     tab.get_by_role("dialog").get_by_role("button", name="Duplicate").click()
     tab.get_by_role("heading", name="first-2").wait_for()
     tab.get_by_role("button", name="Rename…").click()
-    tab.get_by_label("New name").fill("second")
+    tab.get_by_label("Name", exact=True).fill("second")
     tab.get_by_role("dialog").get_by_role("button", name="Rename").click()
     tab.get_by_role("heading", name="second").wait_for()
     assert read_file(site, "second") == TEXT and not (site.store / "workflows" / "first-2.yaml").exists()
@@ -78,7 +78,7 @@ def test_copies_new_names_and_the_end(site: Server, open_tab: OpenTab) -> None:
 def test_none_that_fits_is_not_none_at_all(site: Server, open_tab: OpenTab) -> None:
     put(site, "there")
     tab = open_tab("#/workflows?filter=nothinglikeit")
-    tab.get_by_text("No workflow matches").wait_for()
+    tab.get_by_text("fits the filter").wait_for()
     tab.get_by_role("button", name="Clear the filter").click()
     find_row(tab, "there").wait_for()
     assert not re.search("filter=", tab.url)

@@ -76,15 +76,6 @@ export function makeField(label, control, { hint, name } = {}) {
   );
 }
 
-// Make a choice of one: `choices` are words, or [value, word]; `act` hears the value of another.
-export function makeSelect(name, choices, chosen, act) {
-  const options = choices.map((choice) => {
-    const [value, word] = [choice].flat();
-    return h("option", { value, selected: value === chosen }, word ?? value);
-  });
-  return h("select", { name, onchange: (event) => act?.(event.target.value) }, options);
-}
-
 // Show what the server refused at the fields it names, and the rest above them. Returns whether a field was named.
 export function showRefusal(form, problem) {
   clearRefusal(form);

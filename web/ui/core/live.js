@@ -72,15 +72,15 @@ export function watchFeed(watcher) {
   return () => feed.watchers.delete(watcher);
 }
 
-// Hear changes of some kinds, as they come. Returns what ends it.
-export function hearChanges(kinds, hearBatch) {
+// Hear changes of some kinds, as they come; `hearGap` is told when some may have been missed. Returns what ends it.
+export function hearChanges(kinds, hearBatch, hearGap = () => {}) {
   const wanted = new Set(kinds);
   const listener = {
     hear: (changes) => {
       const own = changes.filter((change) => wanted.has(change.kind));
       if (own.length > 0) hearBatch(own);
     },
-    check: () => {},
+    check: hearGap,
   };
   feed.listeners.add(listener);
   return () => feed.listeners.delete(listener);

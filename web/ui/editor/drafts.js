@@ -3,7 +3,7 @@
 const PREFIX = "draft:";
 const MOST_DRAFTS = 30;
 
-// Return the draft of a text: { text, version, base, at_ms }, or null.
+// Return the draft of a text: { …, at_ms }, or null.
 export function readDraft(key) {
   try {
     return JSON.parse(localStorage.getItem(PREFIX + key));
@@ -14,12 +14,19 @@ export function readDraft(key) {
 
 // Keep a draft; null drops it. Returns whether it is kept.
 export function keepDraft(key, draft) {
-  try {
+  const put = () => {
     if (draft === null) localStorage.removeItem(PREFIX + key);
     else localStorage.setItem(PREFIX + key, JSON.stringify({ ...draft, at_ms: Date.now() }));
     return true;
+  };
+  try {
+    return put();
   } catch {
-    dropOldest(key);
+    for (const [other] of listDrafts().slice(MOST_DRAFTS)) if (other !== key) localStorage.removeItem(PREFIX + other);
+  }
+  try {
+    return put();
+  } catch {
     return false;
   }
 }
@@ -28,8 +35,4 @@ export function keepDraft(key, draft) {
 export function listDrafts() {
   const keys = Object.keys(localStorage).filter((key) => key.startsWith(PREFIX)).map((key) => key.slice(PREFIX.length));
   return keys.map((key) => [key, readDraft(key)?.at_ms ?? 0]).sort((one, other) => other[1] - one[1]);
-}
-
-function dropOldest(kept) {
-  for (const [key] of listDrafts().slice(MOST_DRAFTS)) if (key !== kept) localStorage.removeItem(PREFIX + key);
 }

@@ -114,10 +114,6 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
     drawSoon();
   }
 
-  function getCaret() {
-    const before = field.value.slice(0, field.selectionStart).split("\n");
-    return [before.length, before.at(-1).length + 1];
-  }
 
   function findOffset(line, column) {
     const lines = field.value.split("\n");
@@ -169,7 +165,7 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
     else if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
       event.preventDefault();
       whenSaved();
-    } else if (isReadOnly || event.ctrlKey || event.metaKey || event.altKey) return;
+    } else if (field.readOnly || event.ctrlKey || event.metaKey || event.altKey) return;
     else if (event.key === "Tab" && !mayLeave) {
       event.preventDefault();
       indent(event.shiftKey);
@@ -216,7 +212,7 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
     showProblems,
     goTo,
     check: runCheck,
-    setReadOnly: (on) => (field.readOnly = isReadOnly || on),
+    setReadOnly: (on) => (field.readOnly = on),
     focus: () => field.focus(),
     close: () => {
       editor.abort?.abort();

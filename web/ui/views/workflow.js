@@ -2,86 +2,74 @@
 
 import { h, setText, show } from "../core/dom.js";
 import { get, getWhole, request, send } from "../core/api.js";
-import { makeAction } from "../core/action.js";
-import { makeField, makeForm, openDialog } from "../core/dialog.js";
-import { hearChanges, loadList, makeLiveList } from "../core/live.js";
+import { makeButton } from "../core/action.js";
+import { hearChanges } from "../core/live.js";
+import { makeListView } from "../core/list_view.js";
 import { changeQuery, goTo, makeLink, readAddress } from "../core/router.js";
-import { showEmpty, showProblem } from "../core/notice.js";
+import { showEmpty } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
-import { may } from "../core/signin.js";
-import { makeTable } from "../core/table.js";
-import { fillState } from "../core/marks.js";
-import { toMs, writeDuration, writeTime } from "../core/format.js";
+import { explainLack } from "../core/signin.js";
+import { writeDuration } from "../core/format.js";
 import { makeTextDocument } from "../editor/document.js";
 import { complete } from "../editor/completion.js";
 import { makeGraph } from "../parts/graph.js";
+import { measureRun, writeArgs } from "../run/facts.js";
+import { makeFileActs } from "../workflows/files.js";
 import { openRunDialog } from "../workflows/run_dialog.js";
 import { readQuery } from "../workflows/run_body.js";
 import { START_TEXTS } from "../workflows/start_texts.js";
 
-const NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$/;
+const MOST_RUNS = 100;
 const RUN_COLUMNS = [
-  { key: "id", title: "Run", width: "minmax(8rem, 1fr)", value: (run) => run.id, render: fillRun },
-  { key: "status", title: "State", width: "8rem", value: (run) => run.status, render: (cell, run) => fillState(cell, run.status) },
-  { key: "started_at", title: "Started", width: "11rem", value: (run) => toMs(run.started_at), write: (run) => writeTime(run.started_at) },
-  { key: "took", title: "Took", width: "6rem", numeric: true, value: getTook, write: (run) => writeDuration(getTook(run)), ticks: (run) => run.completed_at === null },
-  { key: "args", title: "Values", width: "minmax(10rem, 2fr)", value: (run) => JSON.stringify(run.args ?? {}), write: (run) => Object.entries(run.args ?? {}).map(([name, value]) => `${name}=${value}`).join(" ") },
-  { key: "error", title: "Error", width: "minmax(10rem, 2fr)", value: (run) => run.error },
+  { key: "id", title: "Run", width: "minmax(8rem, 1fr)", link: (run) => ["runs", run.id], write: (run) => run.id.slice(0, 8) },
+  { key: "status", title: "State", width: "8rem", kind: "state" },
+  { key: "started_at", title: "Started", width: "11rem", kind: "time" },
+  { key: "took", title: "Took", width: "6rem", numeric: true, value: (run) => measureRun(run), write: (run) => writeDuration(measureRun(run)), ticks: (run) => run.completed_at === null },
+  { key: "args", title: "Values", width: "minmax(10rem, 2fr)", value: (run) => writeArgs(run.args) },
+  { key: "error", title: "Error", width: "minmax(10rem, 2fr)" },
 ];
-
-function getTook(run) {
-  const began_ms = toMs(run.started_at);
-  return began_ms === null ? null : ((toMs(run.completed_at) ?? Date.now()) - began_ms) / 1000;
-}
-
-function fillRun(cell, run) {
-  const link = cell.firstElementChild ?? cell.appendChild(h("a"));
-  link.setAttribute("href", makeLink(["runs", run.id]));
-  setText(link, run.id.slice(0, 8));
-}
 
 // Open the view.
 export function open(outlet, { params: { name }, query }) {
   const mount = query.get("mount");
   const where = mount ? { mount } : {};
   const path = `api/workflows/${encodeURIComponent(name)}`;
-  const view = { workflow: null, version: null, isUnsaved: false, isNew: query.has("new"), schema: null, closers: [], text: "" };
+  const lack = explainLack("write");
+  const view = { workflow: null, version: null, isUnsaved: false, isNew: query.has("new"), schema: null };
   const graph = makeGraph({ label: `Jobs of ${name}`, whenSelected: (job) => job !== null && showJob(job) });
   const since = h("p", { class: "hint", role: "status" });
-  const place = h("section", { class: "pane", "aria-label": "Graph" }, since, graph.node);
-  const mayWrite = may("write");
   const text = makeTextDocument({
     key: `workflows/${mount ?? ""}/${name}`,
     title: `The workflow ${name}`,
     label: `Text of the workflow ${name}`,
-    isReadOnly: !mayWrite,
-    initial: START_TEXTS[query.get("new")]?.text.replaceAll("NAME", name) ?? "",
+    lack,
+    initial: view.isNew ? (START_TEXTS[query.get("new")]?.text.replaceAll("NAME", name) ?? "") : null,
     load,
     save,
-    check: mayWrite ? check : null,
+    check: lack ? null : check,
     complete: (source, caret) => view.schema && complete(source, caret, { schema: view.schema, getValues }),
-    whenChanged: (change) => {
-      Object.assign(view, change);
-      setTitle(`${view.isUnsaved ? "● " : ""}${name}`);
+    whenMissing: () => showEmpty(outlet, `There is no workflow ${name}. It may have been renamed or deleted.`, makeButton("Write it", () => goTo(makeLink(["workflows", name], { ...where, new: "one" })), { scope: "write" }), " ", h("a", { href: makeLink(["workflows"]) }, "All workflows")),
+    whenChanged: ({ isUnsaved }) => {
+      view.isUnsaved = isUnsaved;
+      setTitle(`${isUnsaved ? "● " : ""}${name}`);
     },
   });
-  const runs = makeRuns(name, view);
-  const runButton = h("button", { type: "button", class: "main", disabled: !mayWrite, title: mayWrite ? null : "This needs the scope write", onclick: () => run() }, "Run…");
+  const acts = makeFileActs({ kind: "workflows", name, where, text, copyTo, remove: () => ({ method: "DELETE", path, query: where, version: view.version ?? undefined }), note: " Its runs stay." });
+  const runs = makeRuns(name, mount, query);
   show(outlet,
-    h("div", { class: "bar" }, h("h1", null, name), h("span", { class: "count" }, mount ? `in the mount ${mount}` : ""), runButton, mayWrite && makeMore()),
-    h("div", { class: "workflow" }, text.node, place),
-    runs.node);
-  setTitle(name);
+    h("div", { class: "bar" }, h("h1", null, name), mount && h("span", { class: "count" }, `in the mount ${mount}`), makeButton("Run…", () => run(false), { scope: "write", class: "main" }), acts),
+    h("div", { class: "workflow" }, text.node, h("section", { class: "pane", "aria-label": "Graph" }, since, graph.node)),
+    h("section", { class: "pane", "aria-label": "Runs" }, runs.nodes));
   graph.node.hidden = true;
-  if (mayWrite) get("api/schemas/workflow").then((schema) => (view.schema = schema)).catch(() => {});
+  if (!lack) get("api/schemas/workflow").then((schema) => (view.schema = schema)).catch(() => {});
   const isOwn = (change) => change.kind === "problem" ? change.id.includes(`/${name}.`) : change.id === name && (change.parent ?? null) === mount;
-  view.closers.push(hearChanges(["workflow", "problem"], (changes) => {
-    const own = changes.filter(isOwn);
-    if (own.length > 0) text.reload(own.at(-1).kind === "workflow" && own.at(-1).action === "deleted");
-  }));
-  if (query.get("run")) openAsked();
+  const stop = hearChanges(["workflow", "problem"], (changes) => {
+    const last = changes.findLast(isOwn);
+    if (last) text.reload(last.kind === "workflow" && last.action === "deleted");
+  }, () => text.reload());
+  if (query.get("run")) run(true);
   return () => {
-    for (const close of view.closers) close();
+    stop();
     runs.close();
     graph.close();
     text.close();
@@ -94,8 +82,8 @@ export function open(outlet, { params: { name }, query }) {
     const { data, etag } = await getWhole(`${path}/text`, where);
     view.version = etag.split(".")[0];
     if (data.workflow) draw(data.workflow);
-    if (!data.valid) setText(since, data.workflow ? "The graph is as of the last valid text." : "There is no graph until the text is valid.");
-    return { text: data.text, version: view.version, problems: data.problems, isReadOnly: data.masked };
+    if (!data.valid) tellOld(data.workflow);
+    return { text: data.text, version: view.version, problems: data.problems };
   }
 
   async function save(yaml, version) {
@@ -112,8 +100,12 @@ export function open(outlet, { params: { name }, query }) {
     const found = await send("POST", "api/workflows/validate", { yaml, details: true }, { signal });
     if (signal.aborted) return [];
     if (found.workflow) draw(found.workflow);
-    else setText(since, view.workflow ? "The graph is as of the last valid text." : "There is no graph until the text is valid.");
+    else tellOld(view.workflow);
     return found.problems;
+  }
+
+  function tellOld(workflow) {
+    setText(since, workflow ? "The graph is as of the last valid text." : "There is no graph until the text is valid.");
   }
 
   function draw(workflow) {
@@ -129,100 +121,49 @@ export function open(outlet, { params: { name }, query }) {
   }
 
   function showJob(job) {
-    const line = text.editor.getText().split("\n").findIndex((each) => new RegExp(`\\bname:\\s*["']?${job}["']?\\s*(#|$|[,}])`).test(each));
+    const line = text.editor.getText().split("\n").findIndex((each) => new RegExp(`\\bname:\\s*["']?${job.replace(/\W/g, "\\$&")}["']?\\s*(#|$|[,}])`).test(each));
     if (line >= 0) text.editor.goTo(line + 1, 1);
   }
 
   // --- acts ----------------------------------------------------------------------------------------------------------
 
-  function run(body = {}) {
-    if (view.workflow === null) return showProblemNote();
+  // What is run is what is saved, whatever stands in the editor.
+  async function run(isAsked) {
+    const found = await get(path, where).catch(() => null);
+    if (found === null) return setText(since, "This workflow cannot be run until its text is valid and saved.");
     const note = view.isUnsaved ? "What you typed is not saved: the saved workflow is run." : null;
-    openRunDialog({ workflow: view.workflow, mount, body, note, whenClosed: () => readAddress().parts[1] === name && changeQuery({ run: "" }) });
+    const body = isAsked ? readQuery(query, found.args) : {};
+    return openRunDialog({ workflow: { ...found, name }, mount, body, note, whenClosed: () => readAddress().parts[1] === name && changeQuery({ run: "" }) });
   }
 
-  async function openAsked() {
-    try {
-      const found = await get(path, where);
-      draw(found);
-      run(readQuery(query, found.args));
-    } catch {
-      showProblemNote();
-    }
-  }
-
-  function showProblemNote() {
-    setText(since, "This workflow cannot be run until its text is valid and saved.");
-  }
-
-  function makeMore() {
-    return [
-      h("button", { type: "button", onclick: () => openNames("Duplicate", (other) => copyTo(other)) }, "Duplicate…"),
-      h("button", { type: "button", onclick: () => openNames("Rename", rename) }, "Rename…"),
-      makeAction({
-        label: "Delete",
-        question: () => `Delete the workflow ${name}? Its runs stay.`,
-        call: () => ({ method: "DELETE", path, query: where, version: view.version ?? undefined }),
-        done: () => {
-          text.forget();
-          goTo(makeLink(["workflows"]));
-          return `The workflow ${name} is deleted`;
-        },
-      }),
-    ];
-  }
-
-  function openNames(title, act) {
-    const field = h("input", { name: "filename", value: `${name}-2`, required: true, autocomplete: "off", spellcheck: "false" });
-    const form = makeForm([makeField("New name", field, { hint: "Letters, digits, hyphens and underscores" })], {
-      label: title,
-      act: async () => {
-        if (!NAME.test(field.value)) throw Object.assign(new Error("A name has only letters, digits, hyphens and underscores, 1 to 100 of them"), { problems: [] });
-        await act(field.value);
-        dialog.close();
-        goTo(makeLink(["workflows", field.value], where));
-      },
-    });
-    const dialog = openDialog(`${title} ${name}`, form);
-    field.select();
-  }
-
-  async function copyTo(other) {
-    await send("POST", "api/workflows/upload", { yaml: text.editor.getText(), filename: `${other}.yaml`, overwrite: false, ...where });
-  }
-
-  async function rename(other) {
-    await copyTo(other);
-    await request("DELETE", path, { query: where, version: view.version ?? undefined });
-    text.forget();
+  function copyTo(other) {
+    return send("POST", "api/workflows/upload", { yaml: text.editor.getText(), filename: `${other}.yaml`, overwrite: false, ...where });
   }
 }
 
-function describeJob(job) {
-  const parts = [job.resources?.nodes > 1 && `${job.resources.nodes} nodes`, job.resources?.gpus_per_node && `${job.resources.gpus_per_node} GPUs`, job.resources?.time_limit];
-  return parts.filter(Boolean).join(", ");
+function describeJob({ resources = {} }) {
+  const { nodes, gpus_per_node: gpus, time_limit: limit } = resources;
+  return [nodes > 1 && `${nodes} nodes`, gpus && `${gpus} GPUs`, limit].filter(Boolean).join(", ");
 }
 
 // The runs of the workflow, live.
-function makeRuns(name) {
-  const place = h("div");
-  const table = makeTable({ id: "workflow-runs", label: `Runs of ${name}`, columns: RUN_COLUMNS, sort: { key: "started_at", descending: true }, getLink: (run) => makeLink(["runs", run.id]) });
-  const list = makeLiveList({
+function makeRuns(name, mount, query) {
+  const isOwn = (run) => run.workflow_name === name && (run.mount ?? null) === mount;
+  return makeListView({
+    query,
+    id: "workflow-runs",
+    title: "Runs",
+    heading: null,
+    noun: "run",
+    columns: RUN_COLUMNS,
+    sort: "-started_at",
     kinds: ["run"],
-    load: loadList("api/workflows/runs", { workflow: name, limit: 100 }, (run) => run.id),
-    getKey: (change) => (change.row && change.row.workflow_name !== name ? null : change.id),
-  });
-  list.listen((changed) => {
-    if (list.state === "failed") return showProblem(place, "The runs", list.problem, list.reload);
-    if (list.rows.size === 0) return showEmpty(place, "This workflow has not run yet.");
-    if (!table.node.isConnected) show(place, table.node);
-    table.setRows(list.rows, changed);
-  });
-  return {
-    node: h("section", { class: "pane", "aria-label": "Runs" }, h("h2", null, "Runs"), place),
-    close: () => {
-      list.close();
-      table.close();
+    load: async ({ signal }) => {
+      const { data, change } = await getWhole("api/workflows/runs", { workflow: name, limit: MOST_RUNS }, { signal });
+      return { rows: data.filter(isOwn).map((run) => [run.id, run]), change };
     },
-  };
+    getRow: ({ row }) => (row && isOwn(row) ? row : null),
+    getLink: (run) => makeLink(["runs", run.id]),
+    none: () => ["This workflow has not run yet."],
+  });
 }

@@ -1,8 +1,8 @@
 // Starting a run or a sweep of a workflow: its values, a part of its jobs, axes, and first the scripts if one wants.
 
-import { h, show } from "../core/dom.js";
+import { h, makeChoice, show } from "../core/dom.js";
 import { get, makeKey, request, send } from "../core/api.js";
-import { clearRefusal, makeCurlButton, makeField, makeSelect, openDialog, showRefusal } from "../core/dialog.js";
+import { clearRefusal, makeCurlButton, makeField, openDialog, showRefusal } from "../core/dialog.js";
 import { goTo, makeLink } from "../core/router.js";
 import { notify } from "../core/notice.js";
 import { writeCount, writeShortTime } from "../core/format.js";
@@ -151,7 +151,7 @@ export function openRunDialog({ workflow, mount = null, body = {}, note = null, 
     const endpoints = run.endpoints.map(({ id, name }) => [String(id), name]);
     return group("Notification", [
       makeField("Tell", makeSelect("endpoint_id", [["", "nobody"], ...endpoints], String(run.body.endpoint_id ?? ""), tell)),
-      run.body.notify && makeField("When", makeSelect("preset", PRESETS, run.body.preset, (preset) => change({ preset }))),
+      run.body.notify && makeField("When", makeSelect("preset", PRESETS, run.body.preset ?? "terminal", (preset) => change({ preset }))),
     ]);
   }
 
@@ -247,6 +247,7 @@ export function openRunDialog({ workflow, mount = null, body = {}, note = null, 
 
 const group = (title, ...fields) => h("fieldset", { class: "pair" }, h("legend", null, title), fields);
 const button = (label, onclick) => h("button", { type: "button", onclick }, label);
+const makeSelect = (name, choices, chosen, take) => Object.assign(makeChoice(null, choices, chosen ?? "", take), { name });
 const makeInput = (name, value, take, rows) => h(rows ? "textarea" : "input", { name, rows, value, autocomplete: "off", spellcheck: "false", oninput: (event) => take(event.target.value) });
 
 function makeControl(name, like, value, take) {

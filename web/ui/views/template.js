@@ -1,0 +1,86 @@
+// One template of scripts: its text under the editor, what it is, and a job from it.
+
+import { h, show } from "../core/dom.js";
+import { getWhole, request, send } from "../core/api.js";
+import { makeButton } from "../core/action.js";
+import { makeField } from "../core/dialog.js";
+import { hearChanges } from "../core/live.js";
+import { changeQuery, goTo, makeLink } from "../core/router.js";
+import { notifyRefusal, showEmpty } from "../core/notice.js";
+import { setTitle } from "../core/shell.js";
+import { explainLack } from "../core/signin.js";
+import { colourScript } from "../editor/colours.js";
+import { makeTextDocument } from "../editor/document.js";
+import { makeFileActs } from "../workflows/files.js";
+
+const START = "#!/bin/bash\n#SBATCH --job-name={{ job_name }}\n#SBATCH --time=1:00:00\n\n{{ command }}\n";
+const FACTS = [["description", "What it is"], ["use_case", "Good for"]];
+
+// Open the view.
+export function open(outlet, { params: { name }, query }) {
+  const path = `api/templates/${encodeURIComponent(name)}`;
+  const state = { version: null, isNew: query.has("new"), facts: {} };
+  const lack = explainLack("write");
+  const fields = FACTS.map(([key, label]) => makeField(label, h("input", { name: key, maxlength: 500, autocomplete: "off", disabled: Boolean(lack), onchange: saveFact })));
+  const facts = h("div", { class: "facts-form" }, fields);
+  const readFacts = () => Object.fromEntries(FACTS.map(([key]) => [key, facts.querySelector(`[name=${key}]`).value]));
+  const text = makeTextDocument({
+    key: `templates/${name}`,
+    title: `The template ${name}`,
+    label: `Text of the template ${name}`,
+    lack,
+    initial: state.isNew ? START : null,
+    colour: colourScript,
+    load,
+    save,
+    whenMissing: () => showEmpty(outlet, `There is no template ${name}. It may have been renamed or deleted.`, h("a", { href: makeLink(["workflows"]) }, "All workflows and templates")),
+    whenChanged: ({ isUnsaved }) => setTitle(`${isUnsaved ? "● " : ""}${name}`),
+  });
+  const acts = makeFileActs({
+    kind: "templates",
+    name,
+    where: {},
+    text,
+    copyTo: (other) => send("POST", "api/templates", { name: other, content: text.editor.getText(), ...readFacts() }),
+    remove: () => ({ method: "DELETE", path, version: state.version ?? undefined }),
+  });
+  const submit = makeButton("Submit a job…", () => goTo(makeLink(["jobs"], { submit: `template=${encodeURIComponent(name)}` })), { scope: "write", class: "main" });
+  show(outlet, h("div", { class: "bar" }, h("h1", null, name), submit, acts), facts, text.node);
+  const stop = hearChanges(["template"], (changes) => {
+    const own = changes.filter(({ id }) => id === name);
+    if (own.length > 0) text.reload(own.at(-1).action === "deleted");
+  }, () => text.reload());
+  return () => {
+    stop();
+    text.close();
+  };
+
+  async function load(isThere) {
+    if (state.isNew && !isThere) return { text: "", version: null };
+    const { data, etag } = await getWhole(path);
+    state.version = etag;
+    for (const [key] of FACTS) facts.querySelector(`[name=${key}]`).value = data[key];
+    const isBuiltIn = name === "base";
+    for (const button of isBuiltIn ? acts.slice(1) : []) button.hidden = true;
+    facts.hidden = isBuiltIn;
+    return { text: data.content, version: etag, lack: isBuiltIn ? "This one is built in; a copy can be changed" : null };
+  }
+
+  async function save(content, version) {
+    if (version === null) await send("POST", "api/templates", { name, content, ...readFacts() });
+    else await request("PUT", path, { body: { content }, version });
+    if (state.isNew) changeQuery({ new: "" });
+    state.isNew = false;
+    state.version = (await getWhole(path)).etag;
+    return state.version;
+  }
+
+  async function saveFact() {
+    if (state.isNew) return; // they go with the text
+    try {
+      await send("PUT", path, readFacts());
+    } catch (problem) {
+      notifyRefusal(`${name} is not changed`, problem);
+    }
+  }
+}
