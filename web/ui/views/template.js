@@ -22,7 +22,7 @@ export function open(outlet, { params: { name }, query }) {
   const state = { version: null, isNew: query.has("new"), facts: {} };
   const lack = explainLack("write");
   const fields = FACTS.map(([key, label]) => makeField(label, h("input", { name: key, maxlength: 500, autocomplete: "off", disabled: Boolean(lack), onchange: saveFact })));
-  const facts = h("div", { class: "facts-form" }, fields);
+  const facts = h("div", { class: "pair" }, fields);
   const readFacts = () => Object.fromEntries(FACTS.map(([key]) => [key, facts.querySelector(`[name=${key}]`).value]));
   const text = makeTextDocument({
     key: `templates/${name}`,
@@ -45,7 +45,7 @@ export function open(outlet, { params: { name }, query }) {
     remove: () => ({ method: "DELETE", path, version: state.version ?? undefined }),
   });
   const submit = makeButton("Submit a job…", () => goTo(makeLink(["jobs"], { submit: `template=${encodeURIComponent(name)}` })), { scope: "write", class: "main" });
-  show(outlet, h("div", { class: "bar" }, h("h1", null, name), submit, acts), facts, text.node);
+  show(outlet, h("div", { class: "bar" }, h("h1", null, name), h("span", { class: "count" }, "Template"), submit, acts), facts, text.node);
   const stop = hearChanges(["template"], (changes) => {
     const own = changes.filter(({ id }) => id === name);
     if (own.length > 0) text.reload(own.at(-1).action === "deleted");

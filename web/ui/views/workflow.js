@@ -57,7 +57,7 @@ export function open(outlet, { params: { name }, query }) {
   const acts = makeFileActs({ kind: "workflows", name, where, text, copyTo, remove: () => ({ method: "DELETE", path, query: where, version: view.version ?? undefined }), note: " Its runs stay." });
   const runs = makeRuns(name, mount, query);
   show(outlet,
-    h("div", { class: "bar" }, h("h1", null, name), mount && h("span", { class: "count" }, `in the mount ${mount}`), makeButton("Run…", () => run(false), { scope: "write", class: "main" }), acts),
+    h("div", { class: "bar" }, h("h1", null, name), h("span", { class: "count" }, mount && `in the mount ${mount}`), makeButton("Run…", () => run(false), { scope: "write", class: "main" }), acts),
     h("div", { class: "workflow" }, text.node, h("section", { class: "pane", "aria-label": "Graph" }, since, graph.node)),
     h("section", { class: "pane", "aria-label": "Runs" }, runs.nodes));
   graph.node.hidden = true;

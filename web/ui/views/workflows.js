@@ -49,7 +49,7 @@ function fillLast(cell, row) {
 function describeProblem({ problems }) {
   const problem = problems.find(({ reason }) => reason.includes("did you mean")) ?? problems[0];
   const more = problems.length > 1 ? ` (and ${problems.length - 1} more)` : "";
-  return problem && `${problem.line ? `Line ${problem.line}: ` : ""}${problem.reason}${more}`;
+  return problem && `${problem.line ? `Line ${problem.line}: ${problem.reason.replace(/^[\w.]+: /, "")}` : problem.reason}${more}`;
 }
 
 function fillWords(cell, row) {
