@@ -53,7 +53,7 @@ def test_one_of_a_mount_is_edited_where_it_lies(site: Server, top: Path, open_ta
     tab.keyboard.type(" far away")
     tab.keyboard.press("Control+s")
     expect(tab.locator(STATUS)).to_have_text("Saved.")
-    (file,) = [path for path in (top / "ml").rglob("both.yaml")]
+    (file,) = (top / "ml").rglob("both.yaml")
     assert file.read_text() == TEXT.replace("Two jobs", "Two jobs far away")
     file.write_text(TEXT.replace("Two jobs", "Two jobs of theirs"))
     expect(field).to_have_value(TEXT.replace("Two jobs", "Two jobs of theirs"))

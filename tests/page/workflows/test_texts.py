@@ -33,17 +33,18 @@ COLOURS = [
     ("a: *b", "<key>a<mark>:<> <anchor>*b"),
     ("a: " + "x" * 6000, "<>a: " + "x" * 6000),
 ]
-BLOCKS = """\
-jobs:
-  - name: a
-    command: |
-      echo: {{ b }}
-
-      key: 1
-    other: 2
-  - |
-    text: 3
-last: 4""".split("\n")
+BLOCKS = [
+    "jobs:",
+    "  - name: a",
+    "    command: |",
+    "      echo: {{ b }}",
+    "",
+    "      key: 1",
+    "    other: 2",
+    "  - |",
+    "    text: 3",
+    "last: 4",
+]
 
 
 def test_colours_of_lines() -> None:

@@ -64,7 +64,7 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
     return parts.map(([kind, text]) => {
       const isHere = left > 0 && left <= text.length;
       left -= text.length;
-      return kind || isHere ? h("span", { class: `${kind ? `y-${kind}` : ""} ${isHere ? "wrong" : ""}` }, text) : text;
+      return kind || isHere ? h("span", { class: [kind && `y-${kind}`, isHere && "wrong"].filter(Boolean).join(" ") }, text) : text;
     });
   }
 
