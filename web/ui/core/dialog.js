@@ -85,7 +85,9 @@ export function showRefusal(form, problem) {
     if (!field) rest.push(wrong);
     else {
       field.classList.add("wrong");
-      field.querySelector("small").textContent = wrong.msg;
+      const words = field.querySelector("small");
+      words.dataset.hint ??= words.textContent;
+      words.textContent = wrong.msg;
       field.querySelector("input, select, textarea")?.setAttribute("aria-invalid", "true");
     }
   }
@@ -100,7 +102,7 @@ export function showRefusal(form, problem) {
 export function clearRefusal(form) {
   for (const field of form.querySelectorAll(".field.wrong")) {
     field.classList.remove("wrong");
-    field.querySelector("small").textContent = "";
+    field.querySelector("small").textContent = field.querySelector("small").dataset.hint;
     field.querySelector("[aria-invalid]")?.removeAttribute("aria-invalid");
   }
   const place = form.querySelector(".refusal");
@@ -143,14 +145,27 @@ export function makeCurlButton(describe) {
   }, "Copy as curl");
 }
 
-// Open a dialog with a form of one call: `call` returns { method, path, body }, `done` hears its answer.
-export function openForm(title, children, { label, call, done, extra, version }) {
-  const form = makeForm(children, {
+// Make a labelled line of text, or with `choices` ([value, text] or the value alone) a choice.
+export function makeInput(name, label, hint, { choices, ...props } = {}) {
+  const options = choices?.map((choice) => h("option", { value: [choice].flat()[0] }, [choice].flat().at(-1)));
+  return makeField(label, choices ? h("select", { name, ...props }, options) : h("input", { name, autocomplete: "off", spellcheck: "false", ...props }), { hint });
+}
+
+// Read what stands in the fields of a form, by name; what is empty is undefined.
+function readValues(form) {
+  return Object.fromEntries([...form.elements].filter(({ name }) => name).map(({ name, value }) => [name, value.trim() || undefined]));
+}
+
+// Open a dialog with a form of one call: what makeInput takes as rows, or nodes. `call(values)` returns
+// { method, path, body }, `done` hears its answer.
+export function openForm(title, fields, { label, call, done, extra, version }) {
+  const makeCall = () => call(readValues(form));
+  const form = makeForm(fields.map((field) => (Array.isArray(field) ? makeInput(...field) : field)), {
     label,
     extra,
-    describe: call,
+    describe: makeCall,
     act: async () => {
-      const { method, path, body } = call();
+      const { method, path, body } = makeCall();
       const answer = await send(method, path, body, { version });
       dialog.close();
       done(answer);

@@ -42,6 +42,26 @@ export function show(node, ...children) {
   return node;
 }
 
+// Put other children into a node, but leave those alone that look the same: what is selected in them stays, and what they
+// listen to too. So it is for what only shows something.
+export function renew(node, ...children) {
+  const made = show(node.cloneNode(false), children);
+  if (node.childNodes.length === made.childNodes.length) renewEach(node, made);
+  else show(node, ...made.childNodes);
+}
+
+function renewEach(node, made) {
+  const parts = [...made.childNodes];
+  [...node.childNodes].forEach((child, at) => renewOne(child, parts[at]));
+}
+
+function renewOne(node, made) {
+  if (node.isEqualNode(made)) return;
+  const isAlike = node.hasChildNodes() && node.childNodes.length === made.childNodes.length && node.cloneNode(false).isEqualNode(made.cloneNode(false));
+  if (isAlike) renewEach(node, made);
+  else node.replaceWith(made);
+}
+
 // Change the text of a node only where it is another, so that a selection survives.
 export function setText(node, text) {
   const shown = String(text ?? "");

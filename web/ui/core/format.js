@@ -2,6 +2,8 @@
 
 const zone = { name: localStorage.getItem("zone") ?? "viewer", offset_minutes: 0, listeners: new Set() };
 
+export const ZONES = { viewer: "your time", UTC: "UTC", cluster: "cluster time" };
+
 // Choose in which zone all times are shown: viewer, UTC or cluster.
 export function chooseZone(name) {
   zone.name = name;

@@ -1,6 +1,9 @@
 // Keys: single letters act only outside of fields and without modifiers, do nothing that cannot be undone, and can be
 // switched off.
 
+import { h } from "./dom.js";
+import { makePlainTable } from "./pane.js";
+
 const NEXT_MS = 1500; // so long the second key of two is waited for
 
 const keys = { on: localStorage.getItem("keys") !== "off", bound: new Map(), first: null, timer: 0 };
@@ -26,8 +29,11 @@ export function bindKey(key, words, act) {
   };
 }
 
-// List the keys that act now: [key, words].
-export const listKeys = () => [...keys.bound].map(([key, { words }]) => [key, words]);
+// Make the table of the keys that act now.
+export function makeKeyTable() {
+  const rows = [["Ctrl-K", "search and commands, also within a field"], ...[...keys.bound].map(([key, { words }]) => [key, words])];
+  return makePlainTable("Keys", ["Key", "What it does"], rows.map(([key, words]) => [h("kbd", null, key), words]));
+}
 
 // Return whether the reader is typing into something.
 export function isTyping(target) {

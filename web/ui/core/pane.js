@@ -1,6 +1,6 @@
 // Parts of a view that stand by themselves: each loads, draws, fails and tries again without the others.
 
-import { h, makeId, setText, show } from "./dom.js";
+import { h, keepInStep, makeId, setText, show } from "./dom.js";
 import { whenZoneChanges, writeShortTime } from "./format.js";
 import { makeLiveDocument } from "./live.js";
 import { showProblem } from "./notice.js";
@@ -110,4 +110,10 @@ export function makePlainTable(label, columns, rows, foot) {
   const head = h("tr", null, given.map(([title, kind]) => h("th", { scope: "col", class: kind }, title)));
   const table = h("table", { class: "plain" }, h("thead", null, head), h("tbody", null, rows.map(makeRow)), foot && h("tfoot", null, makeRow(foot)));
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
+}
+
+// Show rows as a list; what stays, with its key, keeps the focus and what is selected in it.
+export function showItems(place, rows, getKey, make, update) {
+  const list = place.querySelector(":scope > .items") ?? show(place, h("ul", { class: "items" })).firstElementChild;
+  keepInStep(list, rows, getKey, make, update);
 }

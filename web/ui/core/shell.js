@@ -3,12 +3,14 @@
 import { h, setText, show } from "./dom.js";
 import { hearChanges, retryFeed, watchFeed } from "./live.js";
 import { goTo, makeLink, readAddress, whenViewChanges } from "./router.js";
-import { chooseZone, getZone, nameZone, whenZoneChanges, writeShortTime } from "./format.js";
-import { areKeysOn, bindKey, listKeys } from "./keys.js";
+import { chooseZone, getZone, nameZone, whenZoneChanges, writeShortTime, ZONES } from "./format.js";
+import { areKeysOn, bindKey, makeKeyTable } from "./keys.js";
 import { openDialog } from "./dialog.js";
+import { tickAges } from "./marks.js";
 import { notify } from "./notice.js";
 import { findCallerAgain, me, signOut, whenCallerChanges } from "./signin.js";
 
+const AGE_MS = 1000;
 const RESTART_MS = 2000; // a server that is just started anew is back within this
 const JUMPS = { o: "overview", j: "jobs", r: "runs", s: "sweeps", w: "workflows", n: "nodes", f: "files", h: "history" };
 
@@ -37,6 +39,8 @@ export function buildShell(root) {
     outlet,
   );
   bindKeys();
+  setInterval(tickAges, AGE_MS);
+  whenZoneChanges(tickAges);
   whenViewChanges((parts) => {
     setTitle(PLACES.find(([name]) => name === (parts[0] ?? "overview"))?.[1] ?? "Sluice");
     markPlace(links, parts[0] ?? "overview");
@@ -83,18 +87,15 @@ function bindKeys() {
 }
 
 function openKeys() {
-  const rows = [["Ctrl-K", "search and commands, also within a field"], ...listKeys()];
   const state = areKeysOn() ? "Single keys act outside of fields." : "Single keys are switched off.";
   openDialog("Keys", [
     h("p", null, `${state} `, h("a", { href: makeLink(["settings", "page"]), onclick: (event) => event.target.closest("dialog").querySelector("header button").click() }, "Switch them on or off")),
-    h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Keys" }, h("table", { class: "plain" }, h("tbody", null, rows.map(([key, words]) => h("tr", null, h("th", { scope: "row" }, h("kbd", null, key)), h("td", null, words)))))),
+    makeKeyTable(),
   ]);
 }
 
 function makeZoneSwitch() {
-  const select = h("select", { "aria-label": "Time zone", onchange: () => chooseZone(select.value) });
-  const names = [["viewer", "your time"], ["UTC", "UTC"], ["cluster", "cluster time"]];
-  show(select, names.map(([value, title]) => h("option", { value }, title)));
+  const select = h("select", { "aria-label": "Time zone", onchange: () => chooseZone(select.value) }, Object.entries(ZONES).map(([value, title]) => h("option", { value }, title)));
   const draw = () => {
     select.value = getZone();
     select.title = nameZone();

@@ -2,8 +2,8 @@
 
 import { h, show } from "../core/dom.js";
 import { base, get } from "../core/api.js";
-import { makeFacts, makePane } from "../core/pane.js";
-import { writeDuration } from "../core/format.js";
+import { makeFacts, makePane, showPanes } from "../core/pane.js";
+import { makeAge, makeMark } from "../core/marks.js";
 
 const LINKS = [
   ["docs", "Every operation, to try out"],
@@ -23,23 +23,21 @@ export function open(place) {
       const [health, status] = await Promise.all([get("health", {}, { signal }), get("api/v1/status", {}, { signal })]);
       return { health, status };
     },
-    draw(body, { health, status }) {
-      show(
-        body,
-        makeFacts([
-          ["Sluice", health.version],
-          ["SLURM", status.slurm.version],
-          ["Cluster", health.cluster],
-          ["State", health.status],
-          ["Up for", writeDuration(status.uptime_seconds)],
-          ["Accounting", status.slurm.database === null ? "not asked, or there is none" : status.slurm.database],
-          ["Address", base.href],
-        ]),
-        health.reasons.length > 0 && h("ul", { class: "steps" }, health.reasons.map((reason) => h("li", null, h("span", { class: "mark failed", "aria-hidden": "true" }, "✗"), reason))),
-      );
-    },
+    draw: drawServer,
   });
   const links = LINKS.map(([path, words]) => h("li", null, h("a", { href: path }, `/${path}`), ` ${words}`));
-  show(place, pane.node, h("section", { class: "pane", "aria-label": "More" }, h("h2", null, "More"), h("ul", { class: "steps" }, links)));
-  return pane.close;
+  return showPanes(place, null, [pane, { node: h("section", { class: "pane", "aria-label": "More" }, h("h2", null, "More"), h("ul", { class: "steps" }, links)), close: () => {} }]);
+}
+
+function drawServer(place, { health, status: { slurm, timestamp, uptime_seconds } }) {
+  const facts = [
+    ["Sluice", health.version],
+    ["SLURM", slurm.version],
+    ["Cluster", health.cluster],
+    ["State", health.status],
+    ["Up for", makeAge(new Date(Date.parse(timestamp) - uptime_seconds * 1000).toISOString(), "elapsed")],
+    ["Accounting", slurm.database ?? "not asked, or there is none"],
+    ["Address", base.href],
+  ];
+  show(place, makeFacts(facts), health.reasons.length > 0 && h("ul", { class: "steps" }, health.reasons.map((reason) => h("li", null, makeMark("failed"), reason))));
 }

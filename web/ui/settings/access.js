@@ -1,13 +1,14 @@
 // Who calls, with which scopes, and the tokens by which others may.
 
 import { h, show } from "../core/dom.js";
-import { get, send } from "../core/api.js";
-import { makeAction } from "../core/action.js";
-import { makeField, makeForm, openDialog } from "../core/dialog.js";
-import { makeFacts, makePane } from "../core/pane.js";
+import { get } from "../core/api.js";
+import { makeAction, makeButton } from "../core/action.js";
+import { openDialog, openForm } from "../core/dialog.js";
+import { makeFacts, makePane, makePlainTable, showPanes } from "../core/pane.js";
+import { makeMark } from "../core/marks.js";
 import { makeCopyButton, showEmpty } from "../core/notice.js";
 import { writeTime } from "../core/format.js";
-import { may, me, showDenied, signOut, whenCallerChanges } from "../core/signin.js";
+import { may, me, showDenied, signOut } from "../core/signin.js";
 
 const NOUNS = { token: "Token", "api-key": "API key", client: "OAuth client" };
 const USES = {
@@ -20,50 +21,35 @@ const WAYS = { user: "the server’s own user, over this machine", token: "a tok
 
 // Open the part.
 export function open(place) {
-  const own = h("section", { class: "pane", "aria-label": "You" });
-  const drawOwn = () => show(own, h("h2", null, "You"), describeCaller());
-  const endCaller = whenCallerChanges(drawOwn);
-  drawOwn();
-  const tokens = may("admin") ? makeTokensPane() : null;
-  const denied = h("section", { class: "pane", "aria-label": "Tokens" });
-  if (!tokens) show(denied, h("h2", null, "Tokens"), showDenied(h("div"), "admin"));
-  show(place, own, tokens?.node ?? denied);
-  return () => {
-    endCaller();
-    tokens?.close();
-  };
+  return showPanes(place, null, [makeOwnPane(), makeTokensPane()]);
 }
 
-function describeCaller() {
-  const scopes = Object.keys(SCOPES).map((scope) => h("li", null, h("span", { class: `mark ${may(scope) ? "done" : "cancelled"}`, "aria-hidden": "true" }, may(scope) ? "✓" : "–"), `${scope}: ${SCOPES[scope]}${may(scope) ? "" : " (not allowed)"}`));
-  return [
-    makeFacts([
-      ["Name", me.user],
-      ["Known by", WAYS[me.session.kind] ?? me.session.kind],
-      ["Signed in until", me.session.expires_at && writeTime(me.session.expires_at)],
-    ]),
-    h("ul", { class: "steps" }, scopes),
-    me.session.has_session && h("div", null, h("button", { type: "button", onclick: signOut }, "Sign out")),
-  ];
+function makeOwnPane() {
+  return makePane({ title: "You", load: () => get("api/session"), draw: drawOwn });
+}
+
+function drawOwn(place, { user, kind, expires_at, has_session }) {
+  const scopes = Object.entries(SCOPES).map(([scope, words]) => h("li", null, makeMark(may(scope) ? "done" : "cancelled"), `${scope}: ${words}${may(scope) ? "" : " (not allowed)"}`));
+  const facts = [["Name", user], ["Known by", WAYS[kind] ?? kind], ["Signed in until", writeTime(expires_at)]];
+  show(place, makeFacts(facts), h("ul", { class: "steps" }, scopes), has_session && makeButton("Sign out", signOut));
 }
 
 function makeTokensPane() {
   const reload = () => pane.document.reload();
-  const add = h("button", { type: "button", onclick: () => openToken(reload) }, "Make one…");
   const pane = makePane({
     title: "Tokens, API keys and OAuth clients",
-    actions: [add],
-    load: ({ signal }) => get("api/tokens", {}, { signal }),
+    actions: [makeButton("Make one…", () => openToken(reload), { scope: "admin" })],
+    load: async ({ signal }) => (may("admin") ? get("api/tokens", {}, { signal }) : null),
     draw(place, rows) {
+      if (rows === null) return showDenied(place, "admin");
       if (rows.length === 0) return showEmpty(place, "There are none yet. A token lets a program, or a person on another machine, call this server.");
-      const head = ["Name", "Is", "Scopes", "Expires", ""].map((title) => h("th", { scope: "col" }, title || h("span", { class: "unseen" }, "Revoke")));
-      show(place, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Tokens" }, h("table", { class: "plain" }, h("thead", null, h("tr", null, head)), h("tbody", null, rows.map((row) => makeRow(row, reload))))));
+      show(place, makePlainTable("Tokens", ["Name", "Kind", "Scopes", "Expires", h("span", { class: "unseen" }, "Revoke")], rows.map((row) => listCells(row, reload))));
     },
   });
   return pane;
 }
 
-function makeRow({ kind, name, scopes, expires }, reload) {
+function listCells({ kind, name, scopes, expires }, reload) {
   const revoke = makeAction({
     label: "Revoke",
     scope: "admin",
@@ -71,53 +57,42 @@ function makeRow({ kind, name, scopes, expires }, reload) {
     call: () => ({ method: "DELETE", path: `api/tokens/${kind}/${encodeURIComponent(name)}` }),
     done: () => (reload(), `${NOUNS[kind]} ${name} is revoked`),
   });
-  const isOver = expires && Date.parse(expires) < Date.now();
-  return h("tr", null, h("th", { scope: "row" }, name), h("td", null, NOUNS[kind]), h("td", null, scopes.join(", ")), h("td", null, expires ? `${writeTime(expires)}${isOver ? " (over)" : ""}` : "never"), h("td", null, revoke));
+  const isOver = Date.parse(expires) < Date.now();
+  return [name, NOUNS[kind], scopes.join(", "), expires ? `${writeTime(expires)}${isOver ? " (over)" : ""}` : "never", revoke];
 }
 
 function openToken(reload) {
-  const kind = h("select", { name: "kind" }, Object.entries(NOUNS).map(([value, title]) => h("option", { value }, title)));
-  const name = h("input", { name: "name", required: true, autocomplete: "off", spellcheck: "false" });
-  const expires = h("input", { name: "expires", placeholder: "never", autocomplete: "off" });
-  const boxes = Object.entries(SCOPES).map(([scope, words]) => [h("input", { type: "checkbox", value: scope, checked: scope === "read" }), scope, words]);
-  const makeBody = () => ({
-    kind: kind.value,
-    name: name.value.trim(),
-    scopes: boxes.filter(([box]) => box.checked).map(([box]) => box.value),
-    ...(expires.value.trim() ? { expires: expires.value.trim() } : {}),
-  });
-  const form = makeForm(
+  const boxes = Object.entries(SCOPES).map(([scope, words]) => h("label", { class: "choice" }, h("input", { type: "checkbox", value: scope, checked: scope === "read" }), ` ${scope}: ${words}`));
+  const listScopes = () => boxes.map((label) => label.firstElementChild).filter(({ checked }) => checked).map(({ value }) => value);
+  openForm(
+    "Make a token",
     [
-      makeField("Kind", kind),
-      makeField("Name", name, { hint: "Who will use it: letters, digits, . _ - @ +" }),
-      h("fieldset", { class: "field", "data-name": "scopes" }, h("legend", null, "It may"), boxes.map(([box, scope, words]) => h("label", { class: "choice" }, box, ` ${scope}: ${words}`)), h("small")),
-      makeField("Expires", expires, { hint: "30d, 12h, 4w, or a date" }),
+      ["name", "Name", "Who will use it: letters, digits, . _ - @ +", { required: true }],
+      ["kind", "Kind", "", { choices: Object.entries(NOUNS) }],
+      h("fieldset", { class: "field", "data-name": "scopes" }, h("legend", null, "It may"), boxes, h("small")),
+      ["expires", "Expires", "30d, 12h, 4w, or a date", { placeholder: "never" }],
     ],
     {
       label: "Make it",
-      describe: () => ({ method: "POST", path: "api/tokens", body: makeBody() }),
-      act: async () => {
-        const made = await send("POST", "api/tokens", makeBody());
-        dialog.close();
+      call: ({ name = "", kind, expires }) => ({ method: "POST", path: "api/tokens", body: { kind, name, scopes: listScopes(), expires } }),
+      done: (made) => {
         showSecret(made);
         reload();
       },
     },
   );
-  const dialog = openDialog("Make a token", form);
-  name.focus();
 }
 
 // Show a secret the only time that it can be seen; only its own button closes this.
 function showSecret({ kind, name, secret }) {
-  const field = h("input", { readonly: true, value: secret, class: "mono", "aria-label": `Secret of ${name}`, onfocus: (event) => event.target.select() });
+  const field = h("input", { readonly: true, value: secret, class: "mono", "aria-label": `Secret of ${name}`, onfocus: () => field.select() });
   const dialog = openDialog(
     `${NOUNS[kind]} ${name}`,
     [
       h("p", null, "This is shown once: copy it now. Only its SHA-256 is kept."),
       h("div", { class: "bar" }, field, makeCopyButton(() => secret, "Copy")),
       h("p", { class: "hint" }, USES[kind](name)),
-      h("div", { class: "actions" }, h("button", { type: "button", class: "main", onclick: () => dialog.close() }, "I have copied it")),
+      h("div", { class: "actions" }, makeButton("I have copied it", () => dialog.close(), { class: "main" })),
     ],
     { mayClose: () => false },
   );

@@ -1,24 +1,20 @@
 // Whether this browser may tell of runs that end: asked for by a click only.
 
-import { h, setText } from "../core/dom.js";
+import { h, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
 import { findObstacle } from "../core/notify.js";
 
 // Make the control.
 export function makeNoticeControl() {
-  const words = h("p", { class: "hint", role: "status" });
-  const button = h("button", { type: "button" }, "Let this browser tell me");
-  const node = h("section", { class: "pane", "aria-label": "In this browser" }, h("h2", null, "In this browser"), words, h("div", null, button));
+  const place = h("div", { class: "pane-body", role: "status" });
   const draw = () => {
     const obstacle = findObstacle();
-    const isGranted = obstacle === null && Notification.permission === "granted";
-    button.hidden = obstacle !== null || isGranted;
-    if (obstacle) setText(words, `${obstacle} An endpoint, which is a webhook, tells the same everywhere.`);
-    else setText(words, isGranted ? "This browser may tell you: “Tell me when it ends” stands at each run. It does so while a tab of this page is open." : "The browser asks you once whether this page may. Then “Tell me when it ends” at a run does.");
+    const isGranted = !obstacle && Notification.permission === "granted";
+    const ask = makeButton("Let this browser tell me", () => Notification.requestPermission().then(draw));
+    if (obstacle) show(place, `${obstacle} An endpoint, which is a webhook, tells the same everywhere.`);
+    else if (isGranted) show(place, "This browser may tell you: “Tell me when it ends” stands at each run. It does so while a tab of this page is open.");
+    else show(place, h("p", null, "The browser asks you once whether this page may. Then “Tell me when it ends” at a run does."), ask);
   };
-  button.addEventListener("click", async () => {
-    await Notification.requestPermission();
-    draw();
-  });
   draw();
-  return { node };
+  return h("section", { class: "pane", "aria-label": "In this browser" }, h("h2", null, "In this browser"), place);
 }

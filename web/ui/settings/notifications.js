@@ -1,82 +1,66 @@
 // Notifications: where they go, what was sent, and what could not be.
 
-import { h, show } from "../core/dom.js";
-import { get, send } from "../core/api.js";
-import { makeAction } from "../core/action.js";
-import { makeField, makeForm, openDialog } from "../core/dialog.js";
-import { makePane } from "../core/pane.js";
+import { h, renew, show } from "../core/dom.js";
+import { get } from "../core/api.js";
+import { makeAction, makeButton } from "../core/action.js";
+import { openForm } from "../core/dialog.js";
+import { makePane, makePlainTable, showPanes } from "../core/pane.js";
 import { makeState } from "../core/marks.js";
 import { notify, showEmpty } from "../core/notice.js";
 import { changeQuery, readAddress } from "../core/router.js";
 import { writeCount, writeTime } from "../core/format.js";
-import { may } from "../core/signin.js";
 import { makeNoticeControl } from "./browser_notices.js";
 
 const MOST = 100;
-const STATES = ["", "pending", "sending", "delivered", "abandoned"];
 const FAMILIES = { pending: "waiting", sending: "running", delivered: "done", abandoned: "failed" };
 const KINDS = { slack_webhook: "Slack webhook", webhook: "webhook" };
 
 // Open the part.
 export function open(place) {
-  const control = makeNoticeControl();
-  const panes = [makeEndpointsPane(), makeDeliveriesPane()];
-  show(place, control.node, panes.map(({ node }) => node));
-  return () => panes.forEach(({ close }) => close());
+  return showPanes(place, makeNoticeControl(), [makeEndpointsPane(), makeDeliveriesPane()]);
 }
 
 function makeEndpointsPane() {
-  const add = h("button", { type: "button", disabled: !may("admin"), title: may("admin") ? null : "This needs the scope admin", onclick: openEndpoint }, "Add one…");
   return makePane({
     title: "Endpoints",
-    actions: [add],
+    actions: [makeButton("Add one…", openEndpoint, { scope: "admin" })],
     kinds: ["endpoint"],
     load: ({ signal }) => get("api/endpoints", {}, { signal }),
     draw(place, endpoints) {
       if (endpoints.length === 0) return showEmpty(place, "There are no endpoints yet. An endpoint is a webhook that hears how jobs, runs and sweeps end; name it when you start them.");
-      const head = ["Name", "Kind", "Address", "Alerts", "State", ""].map((title) => h("th", { scope: "col" }, title || h("span", { class: "unseen" }, "Actions")));
-      show(place, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Endpoints" }, h("table", { class: "plain" }, h("thead", null, h("tr", null, head)), h("tbody", null, endpoints.map(makeEndpoint)))));
+      show(place, makePlainTable("Endpoints", ["Name", "Kind", "Address", "Alerts", "State", h("span", { class: "unseen" }, "Actions")], endpoints.map(listCells)));
     },
   });
 }
 
-function makeEndpoint({ id, name, kind, config, alerts, disabled_at }) {
+function listCells({ id, name, kind, config, alerts, disabled_at }) {
   const verb = disabled_at ? "enable" : "disable";
-  const turn = makeAction({ label: disabled_at ? "Enable" : "Disable", scope: "admin", call: () => ({ method: "POST", path: `api/endpoints/${id}/${verb}` }), done: () => `${name} is ${verb}d` });
+  const act = (label, path, done) => makeAction({ label, scope: "admin", call: () => ({ method: "POST", path: `api/endpoints/${id}/${path}` }), done });
+  const turn = act(disabled_at ? "Enable" : "Disable", verb, () => `${name} is ${verb}d`);
   const remove = makeAction({ label: "Delete", scope: "admin", question: () => `Delete the endpoint ${name} and its subscriptions? What waits to be sent to it is dropped.`, call: () => ({ method: "DELETE", path: `api/endpoints/${id}` }), done: () => `${name} is deleted` });
-  const texts = [KINDS[kind] ?? kind, h("code", null, config.webhook_url), alerts];
-  return h("tr", null, h("th", { scope: "row" }, name), texts.map((text) => h("td", null, text)), h("td", null, disabled_at ? makeState("disabled", "cancelled") : makeState("enabled", "done")), h("td", null, h("span", { class: "bar" }, turn, remove)));
+  const state = disabled_at ? makeState("disabled", "cancelled") : makeState("enabled", "done");
+  return [name, KINDS[kind] ?? kind, h("code", null, config.webhook_url), alerts, state, h("span", { class: "bar" }, turn, remove)];
 }
 
 function openEndpoint() {
-  const kind = h("select", { name: "kind" }, Object.entries(KINDS).map(([value, title]) => h("option", { value }, title)));
-  const name = h("input", { name: "name", required: true, autocomplete: "off" });
-  const address = h("input", { name: "webhook_url", type: "url", required: true, autocomplete: "off", spellcheck: "false" });
-  const alerts = h("select", { name: "alerts" }, ["none", "warning", "critical"].map((value) => h("option", { value }, value)));
-  const makeBody = () => ({ kind: kind.value, name: name.value.trim(), config: { webhook_url: address.value.trim() }, alerts: alerts.value });
-  const form = makeForm(
+  openForm(
+    "Add an endpoint",
     [
-      makeField("Name", name),
-      makeField("Kind", kind),
-      makeField("Address", address, { hint: "https; it is masked from then on" }),
-      makeField("Alerts of the cluster", alerts, { hint: "which of them it hears of, besides what it is named for" }),
+      ["name", "Name", "", { required: true }],
+      ["kind", "Kind", "", { choices: Object.entries(KINDS) }],
+      ["webhook_url", "Address", "https; it is masked from then on", { type: "url", required: true }],
+      ["alerts", "Alerts of the cluster", "which of them it hears of, besides what it is named for", { choices: ["none", "warning", "critical"] }],
     ],
     {
       label: "Add",
-      describe: () => ({ method: "POST", path: "api/endpoints", body: makeBody() }),
-      act: async () => {
-        await send("POST", "api/endpoints", makeBody());
-        dialog.close();
-        notify(`The endpoint ${name.value.trim()} is there`);
-      },
+      call: ({ name = "", webhook_url = "", ...body }) => ({ method: "POST", path: "api/endpoints", body: { ...body, name, config: { webhook_url } } }),
+      done: ({ name }) => notify(`The endpoint ${name} is there`),
     },
   );
-  const dialog = openDialog("Add an endpoint", form);
-  name.focus();
 }
 
 function makeDeliveriesPane() {
-  const state = h("select", { "aria-label": "State of deliveries" }, STATES.map((value) => h("option", { value }, value || "all")));
+  const state = h("select", { "aria-label": "State of deliveries" }, ["", ...Object.keys(FAMILIES)].map((value) => h("option", { value }, value || "all")));
   state.value = readAddress().query.get("status") ?? "";
   const pane = makePane({
     title: "Deliveries",
@@ -97,13 +81,10 @@ function makeDeliveriesPane() {
 }
 
 function drawDeliveries(place, { rows, stuck }, status) {
-  const late = stuck.count > 0 && h("p", { class: "trouble" }, `${writeCount(stuck.count, "delivery", "deliveries")} should have gone out more than ${stuck.older_than_sec} s ago.`);
   if (rows.length === 0) return showEmpty(place, status ? `No delivery is ${status}.` : "Nothing was sent yet.");
-  const head = ["Made", "State", "What", "Attempts", "Next or last", "Why"].map((title) => h("th", { scope: "col" }, title));
-  const lines = rows.map((row) =>
-    h("tr", null, h("th", { scope: "row" }, writeTime(row.created_at)), h("td", null, makeState(row.status, FAMILIES[row.status])), h("td", null, describeEvent(row.event)), h("td", null, row.attempt_count), h("td", null, writeTime(row.delivered_at ?? row.next_attempt_at)), h("td", null, row.last_error)),
-  );
-  show(place, late, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Deliveries" }, h("table", { class: "plain" }, h("thead", null, h("tr", null, head)), h("tbody", null, lines))));
+  const late = stuck.count > 0 && h("p", { class: "trouble" }, `${writeCount(stuck.count, "delivery", "deliveries")} should have gone out more than ${stuck.older_than_sec} s ago.`);
+  const lines = rows.map((row) => [writeTime(row.created_at), makeState(row.status, FAMILIES[row.status]), describeEvent(row.event), row.attempt_count, writeTime(row.delivered_at ?? row.next_attempt_at), row.last_error]);
+  renew(place, late, makePlainTable("Deliveries", [["Made", "nowrap"], "State", "What", ["Attempts", "numeric"], ["Next or last", "nowrap"], "Why"], lines));
 }
 
 function describeEvent(event) {

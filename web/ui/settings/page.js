@@ -1,32 +1,31 @@
 // How this browser shows the page: the zone of times, single keys, what it remembers.
 
-import { h, show } from "../core/dom.js";
-import { chooseZone, getZone, nameZone, whenZoneChanges, writeTime } from "../core/format.js";
-import { areKeysOn, listKeys, switchKeys } from "../core/keys.js";
+import { h, setText, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
+import { chooseZone, getZone, nameZone, whenZoneChanges, writeTime, ZONES } from "../core/format.js";
+import { areKeysOn, makeKeyTable, switchKeys } from "../core/keys.js";
 import { notify } from "../core/notice.js";
 import { makeNoticeControl } from "./browser_notices.js";
 
-const ZONES = [["viewer", "your time"], ["UTC", "UTC"], ["cluster", "the cluster’s time"]];
-
 // Open the part.
 export function open(place) {
-  const example = h("span", { class: "hint" });
-  const zones = ZONES.map(([value, title]) => h("label", { class: "choice" }, h("input", { type: "radio", name: "zone", value, checked: getZone() === value, onchange: () => chooseZone(value) }), ` ${title}`));
+  const example = h("p", { class: "hint" });
+  const radios = Object.keys(ZONES).map((value) => h("input", { type: "radio", name: "zone", value, onchange: () => chooseZone(value) }));
   const drawZone = () => {
-    example.textContent = `All times are in ${nameZone()}; now it is ${writeTime(Date.now())}.`;
-    for (const label of zones) label.firstElementChild.checked = label.firstElementChild.value === getZone();
+    setText(example, `All times are in ${nameZone()}; now it is ${writeTime(Date.now())}.`);
+    for (const radio of radios) radio.checked = radio.value === getZone();
   };
-  const endZone = whenZoneChanges(drawZone);
-  drawZone();
-  const keys = h("input", { type: "checkbox", checked: areKeysOn(), onchange: (event) => switchKeys(event.target.checked) });
+  const keys = h("input", { type: "checkbox", checked: areKeysOn(), onchange: () => switchKeys(keys.checked) });
+  const makeSection = (title, ...content) => h("section", { class: "pane", "aria-label": title }, h("h2", null, title), content);
   show(
     place,
-    h("section", { class: "pane", "aria-label": "Times" }, h("h2", null, "Times"), h("fieldset", { class: "field" }, h("legend", { class: "unseen" }, "Zone"), zones), example),
-    h("section", { class: "pane", "aria-label": "Keys" }, h("h2", null, "Keys"), h("label", { class: "choice" }, keys, " Single keys act, outside of fields. None does anything that cannot be undone."), h("table", { class: "plain narrow" }, h("tbody", null, listKeys().map(([key, words]) => h("tr", null, h("th", { scope: "row" }, h("kbd", null, key)), h("td", null, words)))))),
-    makeNoticeControl().node,
-    h("section", { class: "pane", "aria-label": "Remembered" }, h("h2", null, "Remembered in this browser"), h("p", { class: "hint" }, "Chosen columns, the zone, drafts of what you typed. Nothing of it leaves this browser."), h("div", null, h("button", { type: "button", onclick: forgetColumns }, "Show the usual columns again"))),
+    makeSection("Times", h("fieldset", { class: "field" }, h("legend", { class: "unseen" }, "Zone"), radios.map((radio) => h("label", { class: "choice" }, radio, ` ${ZONES[radio.value]}`))), example),
+    makeSection("Keys", h("label", { class: "choice" }, keys, " Single keys act, outside of fields. None does anything that cannot be undone."), makeKeyTable()),
+    makeNoticeControl(),
+    makeSection("Remembered in this browser", h("p", { class: "hint" }, "Chosen columns, the zone, drafts of what you typed. Nothing of it leaves this browser."), h("div", null, makeButton("Show the usual columns again", forgetColumns))),
   );
-  return endZone;
+  drawZone();
+  return whenZoneChanges(drawZone);
 }
 
 function forgetColumns() {

@@ -1,26 +1,25 @@
 // SSH profiles: which cluster is in force, where others are, and whether they can be reached.
 
 import { h, show } from "../core/dom.js";
-import { get, getWhole, request, send } from "../core/api.js";
-import { makeAction } from "../core/action.js";
-import { makeField, makeForm, openDialog } from "../core/dialog.js";
-import { makeFacts, makePane } from "../core/pane.js";
+import { get, getWhole, request } from "../core/api.js";
+import { makeAction, makeButton } from "../core/action.js";
+import { makeCurlButton, openForm } from "../core/dialog.js";
+import { makeFacts, makePane, showItems, showPanes } from "../core/pane.js";
 import { makeState } from "../core/marks.js";
 import { notify, showEmpty } from "../core/notice.js";
 import { makeLink } from "../core/router.js";
-import { may } from "../core/signin.js";
 
 const PATH = "api/config/ssh/profiles";
+const findPath = (name) => `${PATH}/${encodeURIComponent(name)}`;
 
 // Open the part.
 export function open(place) {
   const reload = () => panes.forEach((pane) => pane.document.reload());
-  const add = h("button", { type: "button", disabled: !may("admin"), title: may("admin") ? null : "This needs the scope admin", onclick: () => openProfile(null, null, reload) }, "Add a profile…");
   const panes = [
     makePane({ title: "Clusters in view", kinds: ["profile", "resource"], calm_ms: 3000, load: ({ signal }) => get("api/config/ssh/status", {}, { signal }), draw: (body, status) => drawStatus(body, status, reload) }),
     makePane({
       title: "Profiles",
-      actions: [add],
+      actions: [makeButton("Add a profile…", () => openProfile(null, {}, null, reload), { scope: "admin" })],
       kinds: ["profile"],
       load: async ({ signal }) => {
         const { data, etag } = await getWhole(PATH, {}, { signal });
@@ -29,8 +28,7 @@ export function open(place) {
       draw: (body, value) => drawProfiles(body, value, reload),
     }),
   ];
-  show(place, panes.map(({ node }) => node));
-  return () => panes.forEach(({ close }) => close());
+  return showPanes(place, null, panes);
 }
 
 function drawStatus(place, { profile_name, clusters }, reload) {
@@ -39,21 +37,18 @@ function drawStatus(place, { profile_name, clusters }, reload) {
   show(place, h("ul", { class: "items" }, rows), leave);
 }
 
+// What a test has said of a profile stays until the profile is another one.
 function drawProfiles(place, { current, profiles, etag }, reload) {
-  const names = Object.keys(profiles);
-  if (names.length === 0) return showEmpty(place, "There are no profiles yet. A profile leads to a cluster on another machine, over SSH.");
-  // What a test has said stays until the next one.
-  const before = new Map([...place.querySelectorAll("li[data-key]")].map((item) => [item.dataset.key, item.querySelector(".outcome")]));
-  show(place, h("ul", { class: "items" }, names.map((name) => makeProfile(name, profiles[name], name === current, etag, before.get(name), reload))));
+  const rows = Object.entries(profiles).map(([name, profile]) => ({ name, profile, isCurrent: name === current, etag }));
+  if (rows.length === 0) return showEmpty(place, "There are no profiles yet. A profile leads to a cluster on another machine, over SSH.");
+  showItems(place, rows, ({ name }) => name, (row) => fillProfile(h("li", null, h("div"), h("div", { class: "outcome", role: "status" })), row, reload), (item, row) => fillProfile(item, row, reload));
 }
 
-function makeProfile(name, profile, isCurrent, etag, before, reload) {
-  const path = `${PATH}/${encodeURIComponent(name)}`;
-  const outcome = before ?? h("div", { class: "outcome", role: "status" });
+function fillProfile(item, { name, profile, isCurrent, etag }, reload) {
+  const [place, outcome] = item.children;
   const host = profile.ssh_host ?? [profile.username, profile.hostname].filter(Boolean).join("@");
-  return h(
-    "li",
-    { "data-key": name },
+  show(
+    place,
     h("div", { class: "item" }, h("strong", null, name), isCurrent && makeState("current", "done"), h("span", null, profile.description)),
     makeFacts([
       ["Host", host ? `${host}${profile.port === 22 ? "" : `, port ${profile.port}`}` : "none: mounts for the cluster here"],
@@ -65,38 +60,40 @@ function makeProfile(name, profile, isCurrent, etag, before, reload) {
     h(
       "div",
       { class: "actions" },
-      makeTry("Test", name, "test", outcome, () => {}),
-      makeTry("Connect", name, "connect", outcome, reload),
-      h("button", { type: "button", disabled: !may("admin"), onclick: () => openProfile(name, profile, reload, etag) }, "Change…"),
-      makeAction({ label: "Delete", scope: "admin", question: () => `Delete the profile ${name} with ${profile.mounts.length} mounts? No file on any machine is deleted.`, call: () => ({ method: "DELETE", path }), done: () => (reload(), `The profile ${name} is deleted`) }),
+      makeTry("Test", name, outcome, () => {}),
+      makeTry("Connect", name, outcome, reload),
+      makeButton("Change…", () => openProfile(name, profile, etag, reload), { scope: "admin" }),
+      makeAction({ label: "Delete", scope: "admin", question: () => `Delete the profile ${name} with ${profile.mounts.length} mounts? No file on any machine is deleted.`, call: () => ({ method: "DELETE", path: findPath(name) }), done: () => (reload(), `The profile ${name} is deleted`) }),
     ),
-    outcome,
   );
+  return item;
 }
 
-function makeTry(label, name, verb, outcome, done) {
-  const button = h("button", { type: "button", disabled: !may("admin"), title: may("admin") ? null : "This needs the scope admin" }, label);
-  button.addEventListener("click", async () => {
+function makeTry(label, name, outcome, done) {
+  const call = () => ({ method: "POST", path: `${findPath(name)}/${label.toLowerCase()}` });
+  const button = makeButton(label, attempt, { scope: "admin" });
+  return h("span", { class: "action" }, button, makeCurlButton(call));
+
+  async function attempt() {
     button.disabled = true;
     show(outcome, h("p", { class: "hint" }, "Trying…"));
     try {
-      const { data } = await request("POST", `api/config/ssh/profiles/${encodeURIComponent(name)}/${verb}`);
-      show(outcome, describeOutcome(data, label));
+      const { method, path } = call();
+      show(outcome, describeOutcome((await request(method, path)).data, label));
       done();
     } catch (problem) {
       show(outcome, h("p", { role: "alert" }, `${label}: ${problem.message}`));
     }
     button.disabled = false;
-  });
-  return button;
+  }
 }
 
 const STEP_FAMILIES = { passed: "done", failed: "failed" };
 
-function describeOutcome(data, label) {
-  const steps = (data.steps ?? []).map(({ name, state }) => h("li", null, makeState(`${name.replaceAll("_", " ")}: ${state}`, STEP_FAMILIES[state] ?? "cancelled")));
-  const sentence = data.error ?? `${label} went well${data.slurm_version ? `: SLURM ${data.slurm_version}` : ""}.`;
-  return [h("p", null, sentence), h("ul", { class: "steps" }, steps), (data.warnings ?? []).map((warning) => h("p", { class: "hint" }, warning))];
+function describeOutcome({ steps = [], error, slurm_version, warnings = [] }, label) {
+  const sentence = error ?? `${label} went well${slurm_version ? `: SLURM ${slurm_version}` : ""}.`;
+  const lines = steps.map(({ name, state }) => h("li", null, makeState(`${name.replaceAll("_", " ")}: ${state}`, STEP_FAMILIES[state] ?? "cancelled")));
+  return [h("p", null, sentence), h("ul", { class: "steps" }, lines), warnings.map((warning) => h("p", { class: "hint" }, warning))];
 }
 
 const FIELDS = [
@@ -109,26 +106,20 @@ const FIELDS = [
   ["description", "Description", "for people"],
 ];
 
-function openProfile(name, profile, reload, etag) {
-  const naming = h("input", { name: "name", value: name ?? "", required: true, disabled: name !== null, autocomplete: "off" });
-  const inputs = FIELDS.map(([key]) => h("input", { name: key, value: profile?.[key] ?? "", autocomplete: "off", spellcheck: "false" }));
-  const path = name === null ? PATH : `${PATH}/${encodeURIComponent(name)}`;
-  const method = name === null ? "POST" : "PUT";
-  const makeBody = () => {
-    const given = inputs.map(({ name: key, value }) => [key, value.trim()]).filter(([key, value]) => value !== "" || profile?.[key]);
-    const values = Object.fromEntries(given.map(([key, value]) => [key, value === "" ? null : key === "port" && /^\d+$/.test(value) ? Number(value) : value]));
-    return name === null ? { name: naming.value.trim(), ...values } : values;
-  };
-  const form = makeForm([makeField("Name", naming), FIELDS.map(([, label, hint], at) => makeField(label, inputs[at], { hint }))], {
-    label: name === null ? "Add" : "Save",
-    describe: () => ({ method, path, body: makeBody() }),
-    act: async () => {
-      await send(method, path, makeBody(), { version: etag });
-      dialog.close();
-      notify(`The profile ${name ?? naming.value.trim()} is kept`);
+function openProfile(name, profile, etag, reload) {
+  const isNew = name === null;
+  // What is emptied is taken away; what was empty is not said.
+  const read = (key, value) => (value === undefined ? (profile[key] ? null : undefined) : key === "port" && /^\d+$/.test(value) ? Number(value) : value);
+  openForm(isNew ? "Add a profile" : `Change ${name}`, [["name", "Name", "", { value: name ?? "", required: true, disabled: !isNew }], ...FIELDS.map(([key, label, hint]) => [key, label, hint, { value: profile[key] ?? "" }])], {
+    label: isNew ? "Add" : "Save",
+    version: etag,
+    call: ({ name: given = "", ...values }) => {
+      const body = Object.fromEntries(FIELDS.map(([key]) => [key, read(key, values[key])]));
+      return isNew ? { method: "POST", path: PATH, body: { name: given, ...body } } : { method: "PUT", path: findPath(name), body };
+    },
+    done: () => {
+      notify(isNew ? "The profile is added" : `The profile ${name} is changed`);
       reload();
     },
   });
-  const dialog = openDialog(name === null ? "Add a profile" : `Change ${name}`, form);
-  (name === null ? naming : inputs[0]).focus();
 }

@@ -1,6 +1,6 @@
 // Nodes: what each has, what is allocated of it and how it is really used; the partitions above them.
 
-import { debounce, h, setAttribute, setText, show } from "../core/dom.js";
+import { debounce, h, renew, setAttribute, setText, show } from "../core/dom.js";
 import { get } from "../core/api.js";
 import { loadList, makeLiveList } from "../core/live.js";
 import { changeQuery, makeLink } from "../core/router.js";
@@ -9,7 +9,7 @@ import { findNodeFamily } from "../core/states.js";
 import { fillState, makeState } from "../core/marks.js";
 import { makeColumnChooser, makeTable } from "../core/table.js";
 import { showEmpty, showProblem } from "../core/notice.js";
-import { makePane } from "../core/pane.js";
+import { makePane, makePlainTable, showPanes } from "../core/pane.js";
 import { setTitle } from "../core/shell.js";
 
 const FILTER_MS = 30;
@@ -65,13 +65,7 @@ const readWords = (text) => text.toLowerCase().split(/\s+/).filter(Boolean);
 // Open the view.
 export function open(outlet, { query }) {
   setTitle("Nodes");
-  const partitions = makePartitionsPane();
-  const nodes = makeNodesPart({ query, id: "nodes" });
-  show(outlet, h("h1", { class: "unseen" }, "Nodes and partitions"), nodes.node, partitions.node);
-  return () => {
-    partitions.close();
-    nodes.close();
-  };
+  return showPanes(outlet, h("h1", { class: "unseen" }, "Nodes and partitions"), [makeNodesPart({ query, id: "nodes" }), makePartitionsPane()]);
 }
 
 // Make the live table of nodes, with its filter; `only(node)` takes a part of them.
@@ -130,33 +124,30 @@ function makePartitionsPane() {
     kinds: ["resource"],
     calm_ms: 2000,
     load: async ({ signal }) => {
-      const [found, overview] = await Promise.all([get("api/v1/partitions", {}, { signal }), get("api/overview", {}, { signal })]);
-      return { partitions: found.partitions, queue: overview.queue };
+      const [{ partitions }, { queue }] = await Promise.all([get("api/v1/partitions", {}, { signal }), get("api/overview", {}, { signal })]);
+      return { partitions, queue };
     },
     draw(place, { partitions, queue }) {
       if (partitions.length === 0) return showEmpty(place, "There are no partitions: SLURM has told none yet.");
-      const titles = ["Partition", "State", "Nodes", "CPUs used", "Waiting", "Longest time", "Most nodes"];
-      const head = h("tr", null, titles.map((title, at) => h("th", { scope: "col", class: at > 1 ? "numeric" : null }, title)));
-      show(place, h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Partitions" }, h("table", { class: "plain" }, h("thead", null, head), h("tbody", null, partitions.map((partition) => makePartitionRow(partition, queue))))));
+      const columns = ["Partition", "State", ...["Nodes used", "CPUs used", "Waiting", "Longest time", "Most nodes"].map((title) => [title, "numeric"])];
+      renew(place, makePlainTable("Partitions", columns, partitions.map((partition) => listCells(partition, queue))));
     },
   });
 }
 
-// Count the jobs that wait in a partition, also those that name several.
-export function countWaiting(queue, name) {
-  return queue.filter((row) => row.state === "PENDING" && row.partition.split(",").includes(name)).reduce((sum, row) => sum + row.jobs, 0);
+function listCells(partition, queue) {
+  const { name, state, nodes_allocated, nodes_mixed, nodes_total, cpus_allocated, cpus_total, max_time, max_nodes } = partition;
+  const waiting = queue.filter((row) => row.state === "PENDING" && row.partition.split(",").includes(name));
+  return [
+    h("a", { href: makeLink(["partitions", name]) }, name),
+    makeState(state, findPartitionFamily(state)),
+    `${nodes_allocated + nodes_mixed} of ${nodes_total}`,
+    `${cpus_allocated} of ${cpus_total}`,
+    waiting.reduce((sum, row) => sum + row.jobs, 0),
+    max_time,
+    max_nodes ?? "no limit",
+  ];
 }
 
 // Return the family of a partition's state.
 export const findPartitionFamily = (state) => ({ UP: "done", DOWN: "failed", DRAIN: "cancelled", INACTIVE: "cancelled" })[state] ?? "unknown";
-
-function makePartitionRow(partition, queue) {
-  const numbers = [
-    `${partition.nodes_allocated + partition.nodes_mixed} of ${partition.nodes_total}`,
-    `${partition.cpus_allocated} of ${partition.cpus_total}`,
-    countWaiting(queue, partition.name),
-    partition.max_time ?? "",
-    partition.max_nodes ?? "no limit",
-  ];
-  return h("tr", null, h("th", { scope: "row" }, h("a", { href: makeLink(["partitions", partition.name]) }, partition.name)), h("td", null, makeState(partition.state, findPartitionFamily(partition.state))), numbers.map((text) => h("td", { class: "numeric" }, text)));
-}

@@ -6,12 +6,12 @@ import { makeTabs } from "../core/pane.js";
 import { setTitle } from "../core/shell.js";
 
 const PARTS = [
-  { key: "config", title: "Configuration", load: () => import("../settings/config.js") },
-  { key: "profiles", title: "Profiles", load: () => import("../settings/profiles.js") },
-  { key: "access", title: "Access", load: () => import("../settings/access.js") },
-  { key: "notifications", title: "Notifications", load: () => import("../settings/notifications.js") },
-  { key: "page", title: "This browser", load: () => import("../settings/page.js") },
-  { key: "about", title: "About", load: () => import("../settings/about.js") },
+  ["config", "Configuration", () => import("../settings/config.js")],
+  ["profiles", "Profiles", () => import("../settings/profiles.js")],
+  ["access", "Access", () => import("../settings/access.js")],
+  ["notifications", "Notifications", () => import("../settings/notifications.js")],
+  ["page", "This browser", () => import("../settings/page.js")],
+  ["about", "About", () => import("../settings/about.js")],
 ];
 
 // Open the view; each part is an address of its own.
@@ -19,7 +19,7 @@ export function open(outlet, { params }) {
   setTitle("Settings");
   const tabs = makeTabs({
     label: "Settings",
-    tabs: PARTS.map(({ key, title, load }) => ({ key, title, open: (place) => openPart(place, load) })),
+    tabs: PARTS.map(([key, title, load]) => ({ key, title, open: (place) => openPart(place, load) })),
     chosen: params.part ?? "config",
     whenChosen: (key) => readAddress().parts[1] !== key && goToPart(key),
   });
@@ -35,14 +35,9 @@ async function goToPart(key) {
 
 // Open a part as soon as its module is there; return what closes it.
 function openPart(place, load) {
-  let close = null;
-  let isClosed = false;
-  load().then(
-    (part) => isClosed || (close = part.open(place)),
-    () => show(place, h("p", { role: "alert" }, "This part could not be loaded. Load the page again.")),
+  const opening = load().then(
+    (part) => place.isConnected && part.open(place),
+    () => void show(place, h("p", { role: "alert" }, "This part could not be loaded. Load the page again.")),
   );
-  return () => {
-    isClosed = true;
-    close?.();
-  };
+  return () => opening.then((close) => close && close());
 }
