@@ -19,13 +19,13 @@ from store.times import to_rfc3339
 
 def find_session(server: Server, headers: Iterable[tuple[bytes, bytes]]) -> Session | None:
     """Return the session whose cookie was sent; None if there is none."""
-    secret = sessions.read_cookie(headers)
-    if secret is None:
-        return None
-    session_id = sessions.make_session_id(secret)
     kept = server.store.sessions
-    found: Session | None = kept.get(session_id) if session_id in kept else None
-    return found if found is not None and sessions.is_secret(found, secret) else None
+    for secret in sessions.list_secrets(headers):
+        session_id = sessions.make_session_id(secret)
+        found: Session | None = kept.get(session_id) if session_id in kept else None
+        if found is not None and sessions.is_secret(found, secret):
+            return found
+    return None
 
 
 def find_kept(server: Server, session: Session | None) -> Session | None:
@@ -64,7 +64,8 @@ async def create_session(server: Server, base_url: str, body: dict[str, Any]) ->
     await server.store.sessions.create(session.id, session)
     caller = sessions.find_session_caller(known, server.callers.user, session, now_s)
     assert caller is not None
-    cookie = sessions.format_cookie(session, secret, known.session_hours * 3600)
+    name = sessions.make_cookie_name(server.store.root)
+    cookie = sessions.format_cookie(name, session, secret, known.session_hours * 3600)
     return Answer(describe_caller(server, caller, session), is_secret=True, caller=caller.name, cookie=cookie)
 
 
@@ -80,7 +81,8 @@ async def delete_session(server: Server, facts: access.Facts) -> Answer:
     if session is None:
         raise NotFound("session", "sluice_session", " among the cookies")
     await server.store.sessions.delete(session.id)
-    return Answer(None, cookie=sessions.format_cookie(session, "", 0))
+    name = sessions.make_cookie_name(server.store.root)
+    return Answer(None, cookie=sessions.format_cookie(name, session, "", 0))
 
 
 def describe_caller(server: Server, caller: access.Caller, session: Session | None) -> dict[str, Any]:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hmac
+import re
 import secrets
+import socket
 from collections.abc import Iterable
+from pathlib import Path
 
 from store.access.tokens import Access, Caller, hash_token
 from store.documents import VERSION
 from store.documents.models import ServerFileModel
 
 COOKIE = "sluice_session"
+NAME = re.compile(f"{COOKIE}(_[0-9a-f]{{8}})?")
+MOST_COOKIES = 20
 SECRET_BYTES = 32
 # Nobody has so many browsers: of more, the oldest are ended.
 MOST_SESSIONS = 1000
@@ -48,19 +53,25 @@ def is_secret(session: Session, secret: str) -> bool:
     return hmac.compare_digest(session.sha256, hash_token(secret))
 
 
-def read_cookie(headers: Iterable[tuple[bytes, bytes]]) -> str | None:
-    """Return the secret in a request's cookies; None without one.
+def make_cookie_name(root: Path) -> str:
+    """Return the name of the cookie of this store's server.
 
-    >>> read_cookie([(b"cookie", b"a=1; sluice_session=x"), (b"host", b"a")]), read_cookie([])
-    ('x', None)
+    Cookies know no ports: with one name, two servers of a host would sign each other's browsers out.
     """
-    for name, value in headers:
-        if name == b"cookie":
-            for part in value.decode("latin-1").split(";"):
-                key, _, given = part.strip().partition("=")
-                if key == COOKIE:
-                    return given
-    return None
+    return f"{COOKIE}_{hash_token(f'{socket.gethostname()}:{root}')[:8]}"
+
+
+def list_secrets(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
+    """List the secrets in a request's cookies.
+
+    There may be those of other servers of this host.
+
+    >>> list_secrets([(b"cookie", b"a=1; sluice_session=x; sluice_session_0a1b2c3d=y"), (b"host", b"a")])
+    ['x', 'y']
+    """
+    cookies = ";".join(value.decode("latin-1") for name, value in headers if name == b"cookie")
+    pairs = (part.strip().partition("=") for part in cookies.split(";"))
+    return [value for key, _, value in pairs if NAME.fullmatch(key)][:MOST_COOKIES]
 
 
 def find_session_caller(access: Access, user: Caller | None, session: Session, now_s: float) -> Caller | None:
@@ -80,7 +91,7 @@ def find_session_caller(access: Access, user: Caller | None, session: Session, n
     return None
 
 
-def format_cookie(session: Session, secret: str, age_s: int) -> str:
+def format_cookie(name: str, session: Session, secret: str, age_s: int) -> str:
     """Format the header that sets the cookie; with age 0 it is removed."""
     secure = "; Secure" if session.is_secure else ""
-    return f"{COOKIE}={secret}; Path={session.path}; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
+    return f"{name}={secret}; Path={session.path}; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"

@@ -56,9 +56,8 @@ def test_a_token_begins_a_session(client: Client) -> None:
     answer = client.post("/api/session", {"token": client.tokens["read"], "path": "/slurm/"}, token=None)
     found, cookie = answer.json(), answer.headers["set-cookie"]
     assert (found["user"], found["kind"], found["scopes"], found["has_session"]) == ("read", "token", ["read"], True)
-    assert re.fullmatch(r"sluice_session=[\w-]{43}; Path=/slurm/; Max-Age=604800; HttpOnly; SameSite=Strict", cookie), (
-        cookie
-    )
+    form = r"sluice_session_[0-9a-f]{8}=[\w-]{43}; Path=/slurm/; Max-Age=604800; HttpOnly; SameSite=Strict"
+    assert re.fullmatch(form, cookie), cookie
     assert answer.headers["cache-control"] == "no-store"
     assert client.tokens["read"] not in answer.text
 
@@ -193,7 +192,8 @@ def test_signing_out_ends_it(client: Client) -> None:
     cookie = sign_in(client, token=client.tokens["read"], path="/slurm/")
     answer = client.delete("/api/session", token=None, headers=cookie)
     assert answer.status_code == 204
-    assert answer.headers["set-cookie"] == "sluice_session=; Path=/slurm/; Max-Age=0; HttpOnly; SameSite=Strict"
+    ended = r"sluice_session_[0-9a-f]{8}=; Path=/slurm/; Max-Age=0; HttpOnly; SameSite=Strict"
+    assert re.fullmatch(ended, answer.headers["set-cookie"])
     assert get(client, cookie) == 401
     assert client.delete("/api/session", token=None, headers=cookie).status_code == 401
     assert client.delete("/api/session").status_code == 404, "who calls with a token has none"

@@ -58,7 +58,7 @@ def test_a_filter_is_in_the_address_and_none_that_fits_can_be_cleared(
     tab.get_by_role("link", name="node02").wait_for(state="hidden")
     assert tab.evaluate("location.hash") == "#/nodes?q=NODE01+idle"
     again = open_tab("#/nodes?q=none-such")
-    again.get_by_text("None of 2 nodes fits “none-such”").wait_for()
+    again.get_by_text("None of 2 nodes fits the filter").wait_for()
     again.get_by_role("button", name="Clear the filter").click()
     again.get_by_role("link", name="node02").wait_for()
     assert again.evaluate("location.hash") == "#/nodes"

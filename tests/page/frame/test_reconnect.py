@@ -31,9 +31,9 @@ def test_a_restart_is_told_and_nothing_is_missed(site: Server, open_tab: Callabl
     site.end()
     tab.get_by_text("Not live since ").wait_for(timeout=20_000)
     assert tab.get_by_role("link", name=first, exact=True).is_visible(), "what was known stays"
+    tab.get_by_role("button", name="Try now").click()
     site.start()
     second = site.http.post("/api/v1/jobs", json=HELD).json()["job_id"]  # before the page is there again
-    tab.get_by_role("button", name="Try now").click()
     tab.get_by_role("link", name=second, exact=True).wait_for()
     tab.get_by_text("Not live since ").wait_for(state="hidden")
     site.http.delete(f"/api/v1/jobs/{first}")

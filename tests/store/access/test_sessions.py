@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from store.access.sessions import (
@@ -9,9 +11,10 @@ from store.access.sessions import (
     find_session_caller,
     format_cookie,
     is_secret,
+    list_secrets,
+    make_cookie_name,
     make_secret,
     make_session_id,
-    read_cookie,
 )
 from store.access.tokens import INCLUDED, Access, Caller, Token, hash_token
 
@@ -70,17 +73,23 @@ def test_only_the_hash_of_the_secret_is_kept() -> None:
         ("in a header of its own, as HTTP/2 may send it", [(b"cookie", b"a=1"), (b"cookie", b"sluice_session=x")], "x"),
         ("a longer name", [(b"cookie", b"my_sluice_session=x; sluice_sessions=y")], None),
         ("empty", [(b"cookie", b"sluice_session=")], ""),
+        ("of a store", [(b"cookie", b"sluice_session_0a1b2c3d=x; sluice_session_0A=y")], "x"),
         ("no cookie's header", [(b"x-cookie", b"sluice_session=x")], None),
         ("not ASCII", [(b"cookie", b"sluice_session=\xff")], "\xff"),
     ],
 )
 def test_the_cookie_is_read(why: str, headers: list[tuple[bytes, bytes]], secret: str | None) -> None:
-    assert read_cookie(headers) == secret, why
+    assert list_secrets(headers) == ([] if secret is None else [secret]), why
+
+
+def test_each_store_of_a_host_has_its_own_cookie() -> None:
+    mine, other = make_cookie_name(Path("/home/ann/sluice")), make_cookie_name(Path("/home/bob/sluice"))
+    assert mine != other and list_secrets([(b"cookie", f"{mine}=x; {other}=y".encode())]) == ["x", "y"]
 
 
 def test_how_the_cookie_is_set() -> None:
     session = make_session(None, path="/slurm/")
-    assert format_cookie(session, "s", 60) == "sluice_session=s; Path=/slurm/; Max-Age=60; HttpOnly; SameSite=Strict"
-    assert format_cookie(session.model_copy(update={"is_secure": True}), "", 0) == (
-        "sluice_session=; Path=/slurm/; Max-Age=0; HttpOnly; SameSite=Strict; Secure"
+    assert format_cookie("n", session, "s", 60) == "n=s; Path=/slurm/; Max-Age=60; HttpOnly; SameSite=Strict"
+    assert format_cookie("n", session.model_copy(update={"is_secure": True}), "", 0) == (
+        "n=; Path=/slurm/; Max-Age=0; HttpOnly; SameSite=Strict; Secure"
     )

@@ -32,7 +32,7 @@ export function bindKey(key, words, act) {
 // Make the table of the keys that act now.
 export function makeKeyTable() {
   const rows = [["Ctrl-K", "search and commands, also within a field"], ...[...keys.bound].map(([key, { words }]) => [key, words])];
-  return makePlainTable("Keys", ["Key", "What it does"], rows.map(([key, words]) => [h("kbd", null, key), words]));
+  return makePlainTable("Keys", [["Key", "key"], "What it does"], rows.map(([key, words]) => [h("kbd", null, key), words]));
 }
 
 // Return whether the reader is typing into something.

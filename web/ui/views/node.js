@@ -3,14 +3,14 @@
 import { h, renew, show } from "../core/dom.js";
 import { get } from "../core/api.js";
 import { makeLink } from "../core/router.js";
-import { writeBytes, writeTime } from "../core/format.js";
+import { writeTime } from "../core/format.js";
 import { findNodeFamily, writeState } from "../core/states.js";
 import { makeState } from "../core/marks.js";
 import { makeFacts, makePane, showPanes } from "../core/pane.js";
 import { setTitle } from "../core/shell.js";
 import { makeJobsPane } from "../cluster/jobs_pane.js";
 import { makeNodeActions } from "../cluster/node_actions.js";
-import { readMemory, writeLoad } from "./nodes.js";
+import { readMemory, writeLoad, writeMemory } from "./nodes.js";
 
 const READ_AGAIN_MS = 10_000; // events of nodes tell no load and no jobs
 const POWER = /POWER|REBOOT/;
@@ -52,20 +52,20 @@ function makeNodePane(name, actions) {
 }
 
 function listFacts(node) {
-  const [set_at, memory, disk] = [node.reason_set_at && writeTime(node.reason_set_at), readMemory(node.memory_total), readMemory(node.tmp_disk)];
+  const memory = readMemory(node.memory_total);
   return [
     ["State", makeState(node.state, findNodeFamily(node.state_raw))],
-    ["SLURM’s words", node.state_raw],
-    ["Reason", node.reason && `${node.reason} (${[node.reason_set_by, set_at].filter(Boolean).join(", ")})`],
-    ["Given back", node.resume_at && writeTime(node.resume_at)],
+    ["SLURM’s words", node.state_raw.toUpperCase() !== node.state.toUpperCase() && node.state_raw],
+    ["Reason", node.reason && `${node.reason} (${[node.reason_set_by, writeTime(node.reason_set_at)].filter(Boolean).join(", ")})`],
+    ["Given back", writeTime(node.resume_at)],
     ["Power", node.state_flags.filter((flag) => POWER.test(flag)).map(writeState).join(", ")],
     ["Partitions", node.partitions.map((partition, at) => [at > 0 && " ", h("a", { href: makeLink(["partitions", partition]) }, partition)])],
     ["CPUs allocated", makeUse(node.cpu_allocated, node.cpu_total)],
     ["CPU load", node.cpu_load !== null && makeUse(node.cpu_load, node.cpu_total, writeLoad(node))],
     ["GPUs allocated", node.gpus_total ? makeUse(node.gpus_allocated, node.gpus_total) : "has none"],
-    ["Memory allocated", memory && makeUse(readMemory(node.memory_allocated), memory, `${writeBytes(readMemory(node.memory_allocated))} of ${writeBytes(memory)}`)],
-    ["Memory free", writeBytes(readMemory(node.memory_free))],
-    ["Disk for jobs", disk && writeBytes(disk)],
+    ["Memory allocated", memory && makeUse(readMemory(node.memory_allocated), memory, `${writeMemory(node.memory_allocated)} of ${writeMemory(node.memory_total)}`)],
+    ["Memory free", writeMemory(node.memory_free)],
+    ["Disk for jobs", readMemory(node.tmp_disk) > 0 && writeMemory(node.tmp_disk)],
     ["Sockets, cores, threads", node.sockets && `${node.sockets} × ${node.cores_per_socket} × ${node.threads_per_core}`],
     ["Features", node.features.join(" ")],
     ["System", [node.architecture, node.os].filter(Boolean).join(", ")],
