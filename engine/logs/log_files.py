@@ -104,7 +104,7 @@ class LogFile:
     ) -> bool:
         """Search on to the end, for so long; return whether it is reached.
 
-        An unfinished last line counts only once the job has ended.
+        An unfinished last line is counted once the job has ended.
         """
         deadline = clock() + budget_s
         while clock() < deadline:

@@ -8,7 +8,7 @@ from typing import Any
 from engine.logs.log_files import LogFile, open_log, open_reported
 from engine.server import Server
 from store import access
-from store.rules.logs.counts import KNOWN_BYTES, Counts
+from store.rules.logs.counts import KNOWN_BYTES, PART_BYTES, Counts
 from store.rules.logs.matches import Find, Match, compile_search, find_matches
 
 # So long one request searches; the next one goes on from there.
@@ -47,15 +47,32 @@ async def search_file(
     await log.find_counts()
     known, _ = await log.find_counts((q, regex, case))
     is_complete = await log.search_on(known, find, SEARCH_S)
+    last = await find_unfinished(log, known, find) if is_complete else None
     is_forward = direction == "forward"
-    at = offset if offset is not None else 0 if is_forward else known.end
+    at = offset if offset is not None else 0 if is_forward else log.size_bytes or 0
+    hit = last if last and not is_forward and last["offset"] < at else None
+    hit = hit or await find_hit(log, known, find, at, is_forward)
+    if last and is_forward and hit is None and last["offset"] >= at:
+        hit = last
     return {
         **log.describe(),
-        "count": known.hit_count,
-        "searched_bytes": known.end,
+        "count": known.hit_count + (last is not None),
+        "searched_bytes": log.size_bytes or 0 if is_complete else known.end,
         "complete": is_complete,
-        "hit": await find_hit(log, known, find, at, is_forward),
+        "hit": hit,
     }
+
+
+async def find_unfinished(log: LogFile, known: Counts, find: Find) -> dict[str, Any] | None:
+    """Find the last line as a hit, while it has no end and is not counted."""
+    (data,) = await log.read((known.end, PART_BYTES))
+    rest = data.partition(b"\n")[0]
+    begun = known.tail[known.tail.rfind(b"\n") + 1 :]
+    match = next(find_matches(begun + rest, find), None)
+    if not rest or match is None or (begun and known.is_inside):
+        return None
+    number, line = known.hit_count + 1, known.line_count + 1
+    return {"number": number, "line": line, "offset": known.end - len(begun), "text": match.text}
 
 
 async def find_hit(log: LogFile, known: Counts, find: Find, offset: int, is_forward: bool) -> dict[str, Any] | None:

@@ -46,6 +46,27 @@ async def test_a_word_that_is_cut_between_two_parts_is_found() -> None:
     assert hit is not None and (hit["number"], hit["line"]) == (1, 2)
 
 
+@pytest.mark.parametrize(
+    ("why", "text", "line", "offset"),
+    [
+        ("it matches", b"hit\nno\na hit", 3, 7),
+        ("it does not", b"hit\nno\nnone", None, None),
+        ("there is none", b"hit\n", None, None),
+        ("it is the only one", b"hit", 1, 0),
+        ("it is counted in part, without a match", b"a\n" + b"x" * 1_000_000 + b"hit", 2, 1_000_000 - 62),
+        ("it is counted in part, with a match", b"a\nhit" + b"x" * 1_000_000, None, None),
+    ],
+)
+@asynchronous
+async def test_the_last_line_while_it_has_no_end(why: str, text: bytes, line: int | None, offset: int | None) -> None:
+    log, find = MadeLog(text), compile_search("hit", False, True)
+    known, _ = await log.find_counts(("hit",))
+    assert await log.search_on(known, find, 100.0)
+    hit = await searches.find_unfinished(log, known, find)
+    assert (hit and hit["line"], hit and hit["offset"]) == (line, offset), why
+    assert known.hit_count + (hit is not None) == text.count(b"hit"), why
+
+
 @asynchronous
 async def test_nothing_was_searched() -> None:
     log, find = MadeLog(b""), compile_search("word", False, True)
