@@ -17,6 +17,8 @@ from playwright import sync_api
 from tests.app_server import Server
 from tests.page.programs import find_program
 
+# A machine that is busy shows the same, later.
+sync_api.expect.set_options(timeout=30_000)
 FLAGS = ["--no-sandbox", "--disable-gpu", "--host-resolver-rules=MAP sluice.test 127.0.0.1"]
 # What the browser itself refuses is told to the page, which writes it where the test looks.
 WATCH_POLICY = """

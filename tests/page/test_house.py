@@ -39,7 +39,7 @@ LAZY = re.compile(r"import\(\"(\.[^\"]+)\"\)")
 ROOTS = ("api/", "srtslurm/", "oauth/", "auth/", "user/")
 # Classes by which code or a test finds a node; nothing is to be seen of them.
 HOOKS = {
-    "caller", "copy", "jobs-place", "large", "log-place", "nodes", "report",
+    "caller", "copy", "jobs-place", "large", "nodes", "report",
     "rows", "sources", "stage", "state", "word",
 }  # fmt: skip
 # Exports of modules that are written before those that use them.

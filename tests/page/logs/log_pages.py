@@ -62,3 +62,14 @@ def show_log(tab: Any, job: LogJob, **options: Any) -> Any:
 def number_lines(first: int, last: int, more: str = "") -> str:
     """Lines with their numbers."""
     return "".join(f"line {number}{more}\n" for number in range(first, last + 1))
+
+
+def find_first(log: Any) -> int:
+    """The number of the first line in sight."""
+    return int(
+        log.evaluate("""(log) => {
+      const top = log.getBoundingClientRect().top;
+      const rows = [...log.querySelectorAll(".log-row")];
+      return Number(rows.find((row) => row.getBoundingClientRect().bottom > top + 1).dataset.key);
+    }""")
+    )

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.app_server import Server
-from tests.page.logs.log_pages import LogJob, number_lines, show_log
+from tests.page.logs.log_pages import LogJob, find_first, number_lines, show_log
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
@@ -46,17 +46,6 @@ def read_copied(tab: Any) -> str:
     text = str(tab.locator("#pasted").input_value())
     tab.evaluate("document.querySelector('#pasted').remove()")
     return text
-
-
-def find_first(log: Any) -> int:
-    """The number of the first line in sight."""
-    return int(
-        log.evaluate("""(log) => {
-      const top = log.getBoundingClientRect().top;
-      const rows = [...log.querySelectorAll(".log-row")];
-      return Number(rows.find((row) => row.getBoundingClientRect().bottom > top + 1).dataset.key);
-    }""")
-    )
 
 
 def test_it_opens_at_the_end_with_the_lines_before_it(tab: Any, job: LogJob) -> None:
@@ -96,6 +85,10 @@ def test_it_follows_only_at_the_bottom(tab: Any, running: LogJob) -> None:
     expect(tab.locator(".log-fresh")).to_be_hidden()
     running.append("the last one, without its end")
     expect(line(tab, "the last one, without its end")).to_be_in_viewport()
+    log.press("/")
+    tab.keyboard.type("without")
+    expect(tab.locator(".log-search .count")).to_have_text("1 of 1")
+    tab.keyboard.press("Escape")
     running.append(" until now\n")
     expect(line(tab, "the last one, without its end until now")).to_be_in_viewport()
     running.end()
@@ -163,7 +156,7 @@ def test_a_terminal_would_show_the_same(tab: Any, job: LogJob) -> None:
     expect(line(tab, "100%|##########| 100/100")).to_be_visible()
     expect(tab.locator(".log-row")).to_have_count(3)
     expect(tab.locator(".log-text").nth(2)).to_have_text("red bright done")
-    assert tab.locator(".ansi-1").inner_text() == "red"
+    assert tab.locator(".ansi-ink").first.inner_text() == "red"
 
 
 def test_hostile_text_is_text(tab: Any, job: LogJob) -> None:
@@ -215,6 +208,56 @@ def test_a_selection_longer_than_the_screen_is_copied_whole(open_tab: Callable[.
     expect(tab.locator(".log-row[data-key='2']")).to_have_count(1)
     wanted = number_lines(2, 20_010, " ok").rstrip("\n")
     eventually(lambda: tab.evaluate("navigator.clipboard.readText()") == wanted)
+
+
+def test_a_line_that_is_shown_in_part_is_copied_whole(open_tab: Callable[..., Any], job: LogJob) -> None:
+    tab = open_tab(permissions=["clipboard-read", "clipboard-write"])
+    long = "".join(f"{number} " for number in range(20_000))
+    job.write(f"first\n{long}end\nlast\n")
+    show_log(tab, job)
+    expect(line(tab, "last")).to_be_in_viewport()
+    for begin, first, end, last, wanted in (
+        (1, 2, 3, 3, f"rst\n{long}end\nlas"),
+        (2, 2, 2, -2, f"{long}e"[2:]),
+        (2, -3, 3, 1, "end\nl"),
+    ):
+        tab.evaluate(
+            """([begin, first, end, last]) => {
+          const find = (number) => document.querySelector(`.log-row[data-key="${number}"] .log-text`).firstChild;
+          const place = (node, column) => [node, column < 0 ? node.data.length + column : column];
+          getSelection().setBaseAndExtent(...place(find(begin), first), ...place(find(end), last));
+        }""",
+            [begin, first, end, last],
+        )
+        tab.keyboard.press(f"{MODIFIER}+c")
+        eventually(lambda wanted=wanted: tab.evaluate("navigator.clipboard.readText()") == wanted)
+
+
+def test_nothing_moves_while_somebody_selects(tab: Any, running: LogJob) -> None:
+    running.write(number_lines(1, 1000))
+    log = show_log(tab, running)
+    expect(line(tab, "line 1000")).to_be_in_viewport()
+    line(tab, "line 995").dblclick(position={"x": 5, "y": 5})
+    first = find_first(log)
+    running.append(number_lines(1001, 1007))
+    fresh = tab.get_by_role("button", name="↓ 7 new lines")
+    fresh.wait_for()
+    assert find_first(log) == first and tab.evaluate("String(getSelection())") == "line"
+    fresh.click()
+    running.append("more\n")
+    expect(line(tab, "more")).to_be_in_viewport()
+
+
+def test_a_failed_job_without_errors_shows_its_output(tab: Any, site: Server, tmp_path: Path) -> None:
+    job = LogJob(site, tmp_path)
+    show_log(tab, job, stream="stderr")
+    expect(line(tab, "oops")).to_be_visible()
+    job.stderr.write_text("")
+    show_log(tab, job, stream="stderr")
+    expect(line(tab, "begun")).to_be_visible()
+    expect(tab.get_by_role("tab", name="Output")).to_have_attribute("aria-selected", "true")
+    tab.get_by_role("tab", name="Errors").click()
+    expect(tab.get_by_text("The file is empty: the job has written nothing here.")).to_be_visible()
 
 
 def test_all_is_selected_and_copied(open_tab: Callable[..., Any], job: LogJob) -> None:
@@ -291,7 +334,7 @@ def test_back_leads_to_the_same_lines(tab: Any, job: LogJob) -> None:
     expect(line(tab, "line 50000")).to_be_in_viewport()
     log.evaluate("(log) => { log.scrollTop = 30000 * 18; }")
     expect(line(tab, "line 30001")).to_be_in_viewport()
-    eventually(lambda: tab.evaluate("history.state?.log?.line") == 30_001)
+    eventually(lambda: tab.evaluate("history.state?.places?.log?.line") == 30_001)
     tab.goto("/#/history")
     tab.go_back()
     log = show_log(tab, job)
@@ -299,8 +342,9 @@ def test_back_leads_to_the_same_lines(tab: Any, job: LogJob) -> None:
     assert find_first(log) == 30_001
 
 
-def test_until_lines_are_counted_the_end_is_there(tab: Any, job: LogJob) -> None:
-    job.write(number_lines(1, 20_000))
+@pytest.mark.parametrize("more", ["", " " * 400], ids=["of one length", "longer ones last"])
+def test_until_lines_are_counted_the_end_is_there(tab: Any, job: LogJob, more: str) -> None:
+    job.write(number_lines(1, 17_500) + "".join(f"line {number}{more}\n" for number in range(17_501, 20_001)))
     uncounted = {"is": True}
 
     def answer(route: Any) -> None:

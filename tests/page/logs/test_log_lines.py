@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -74,18 +75,41 @@ def test_lines_are_what_a_terminal_shows() -> None:
     assert texts == ["".join(run[0] for run in runs) for _, _, runs in LINES]
 
 
-def test_every_colour_is_legible() -> None:
+def measure_light(colour: list[int]) -> float:
+    """The relative luminance of a colour (WCAG 2)."""
+    parts = [part / 255 for part in colour]
+    red, green, blue = (part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def measure_contrast(colour: list[int], back: list[int]) -> float:
+    """The contrast of two colours, from 1 to 21 (WCAG 2)."""
+    low, high = sorted([measure_light(colour), measure_light(back)])
+    return (high + 0.05) / (low + 0.05)
+
+
+# What a colour of its own becomes, as ink and as what stands on it.
+READ_COLOURS = """(colours) => {
+  const span = document.body.appendChild(document.createElement("span"));
+  const context = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
+  const read = (name, colour) => {
+    span.className = `ansi-rgb ${name}`;
+    span.style.setProperty("--colour", `rgb(${colour.join(" ")})`);
+    context.fillStyle = getComputedStyle(span).color;
+    context.fillRect(0, 0, 1, 1);
+    return [...context.getImageData(0, 0, 1, 1).data.slice(0, 3)];
+  };
+  return colours.map((colour) => [read("ansi-ink", colour), read("ansi-on", colour)]);
+}"""
+
+
+@pytest.mark.parametrize(("dark", "back"), [(False, [255, 255, 255]), (True, [22, 24, 27])])
+def test_every_colour_is_legible(open_tab: Callable[..., Any], dark: bool, back: list[int]) -> None:
     colours = [[red, green, blue] for red in (0, 95, 175, 255) for green in (0, 95, 175, 255) for blue in (0, 135, 255)]
-    found = run_node("given.map((colour) => [ansi.writeLegible(colour), ansi.writeOn(colour)])", colours)
-
-    def measure(colour: str, back: list[int]) -> float:
-        numbers = [int(part) for part in colour.removeprefix("rgb(").removesuffix(")").split()]
-        return float(run_node("ansi.findContrast(...given)", [numbers, back]))
-
-    for (pair, on), colour in list(zip(found, colours, strict=True))[::5]:
-        light, dark = pair.removeprefix("light-dark(").removesuffix("))").split(", ")
-        assert measure(light, [255, 255, 255]) >= 4.5 and measure(dark, [22, 24, 27]) >= 4.5, colour
-        assert measure(on, colour) >= 4.5, colour
+    tab = open_tab(dark=dark)
+    for (ink, on), colour in zip(tab.evaluate(READ_COLOURS, colours), colours, strict=True):
+        assert measure_contrast(ink, back) >= 4.5, (colour, ink)
+        assert measure_contrast(on, colour) >= 4.5, (colour, on)
 
 
 @pytest.mark.parametrize(

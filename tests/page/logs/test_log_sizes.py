@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from tests.app_server import Server
-from tests.page.logs.log_pages import LogJob, number_lines, show_log
+from tests.page.logs.log_pages import LogJob, find_first, number_lines, show_log
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
@@ -75,6 +76,15 @@ def test_ten_million_lines(tab: Any, job: LogJob) -> None:
     # The scroll bar reaches everything: its middle is the middle of the log.
     log.evaluate("(log) => { log.scrollTop = (log.scrollHeight - log.clientHeight) / 2; }")
     expect(tab.locator(".log-text").get_by_text(re.compile("^line (4999|5000)9?"))).not_to_have_count(0)
+    # A step of a wheel or a finger moves by its lines there too, and then the scroll bar stands where it should.
+    number = find_first(log)
+    box = log.bounding_box()
+    tab.mouse.move(box["x"] + 50, box["y"] + 50)
+    for _ in range(5):
+        tab.mouse.wheel(0, 180)
+    eventually(lambda: find_first(log) == number + 50)
+    share = "(log) => log.scrollTop / (log.scrollHeight - log.clientHeight)"
+    eventually(lambda: abs(log.evaluate(share) - 0.5) < 0.00001)
     log.focus()
     for _ in range(40):
         tab.keyboard.press("PageUp")

@@ -1,61 +1,79 @@
 // Copying from a log: what is selected, from its first to its last line, also where these are not in sight any more.
 
-import { copyText, notify } from "../core/notice.js";
+import { request } from "../core/api.js";
+import { writeBytes } from "../core/format.js";
+import { copyText, notify, notifyRefusal } from "../core/notice.js";
 import { toPlain } from "./ansi.js";
 
-const MOST_LINES = 100_000;
+const MOST_BYTES = 5_000_000;
 
 // Let a screen copy what the log says: no numbers of lines, no control codes, and lines that were never drawn too.
 //
-// Ctrl-A in it selects all of the log, which `copyAll` copies.
-export function catchCopying(screen, source, copyAll) {
-  const { body } = screen;
-  catchAll(screen, copyAll);
-  // Rows in which the selection begins and ends stay in the document, wherever the reader goes.
+// Ctrl-A in it selects all of the log. Returns copyAll().
+export function catchCopying(screen, source) {
+  const { node, body } = screen;
+  const selectAll = (isOn) => body.classList.toggle("log-all", isOn);
+  // Rows in which the selection begins and ends stay in the document and in memory, wherever the reader goes.
   screen.held = () => {
     const found = findSelection(body);
     return found ? [found.first.number, found.last.number] : [];
   };
-  body.addEventListener("copy", async (event) => {
-    const found = findSelection(body);
-    if (!found) return;
-    event.preventDefault();
-    const ready = readSelection(found, source);
-    if (ready !== null) {
-      event.clipboardData.setData("text/plain", ready);
-      return;
-    }
-    if (found.last.number - found.first.number > MOST_LINES) {
-      notify(`${(found.last.number - found.first.number).toLocaleString("en")} lines are too many to copy. Download the log instead.`, { kind: "failed" });
-      return;
-    }
-    try {
-      const texts = await source.readTexts(found.first.number, found.last.number);
-      if (!(await copyText(cut(texts, found)))) notify("The browser did not let the page copy.", { kind: "failed" });
-    } catch (problem) {
-      notify(`Nothing was copied. ${problem.message}`, { kind: "failed" });
-    }
-  });
-}
+  source.isHeld = (number) => screen.held().includes(number);
 
-function catchAll({ node, body }, copyAll) {
-  const setAll = (isOn) => body.classList.toggle("log-all", isOn);
+  // Copy some bytes of the file, as a reader sees them.
+  async function copyBytes(offset, size_bytes, cut, done = null) {
+    if (size_bytes > MOST_BYTES) return notify(`${writeBytes(size_bytes)} are too much to copy. Download the log instead.`, { kind: "failed" });
+    try {
+      const query = { ...source.query, offset, size_bytes };
+      const { data } = await request("GET", `${source.path}/file`, { query, accept: "*/*", as: "blob" });
+      const lines = (await data.text()).split("\n").map(toPlain);
+      if (!(await copyText(cut(lines)))) notify("The browser did not let the page copy.", { kind: "failed" });
+      else if (done) notify(done);
+    } catch (problem) {
+      notifyRefusal("Nothing was copied", problem);
+    }
+  }
+
+  function copyAll() {
+    const many = source.isCounted ? ` ${source.total.toLocaleString("en")} lines` : "";
+    copyBytes(0, source.facts?.size_bytes ?? 0, (lines) => lines.join("\n"), `Copied all${many}.`);
+  }
+
+  node.addEventListener("copy", (event) => {
+    const found = findSelection(body);
+    if (body.classList.contains("log-all")) copyAll();
+    else if (found) copySelection(event, found);
+    else return;
+    event.preventDefault();
+  });
+
+  function copySelection(event, { first, last }) {
+    const lines = [];
+    for (let number = first.number; number <= last.number; number += 1) lines.push(source.lines.get(number));
+    const cut = (texts) => cutEnds(texts, first.column, last.column);
+    // Without what is not here, or only in part, there is no need to wait.
+    if (lines.every((line) => line?.left_out_bytes === 0)) {
+      event.clipboardData.setData("text/plain", cut(lines.map((line) => toPlain(line.shown))));
+      return;
+    }
+    const [begin, end] = [lines[0], lines.at(-1)];
+    copyBytes(begin.offset, end.offset + end.size_bytes - begin.offset, cut);
+  }
+
   node.addEventListener("keydown", (event) => {
     const isAll = (event.ctrlKey || event.metaKey) && event.key === "a";
     if (isAll) {
       event.preventDefault();
       getSelection().removeAllRanges();
-      setAll(true);
-    } else if (event.key === "Escape") setAll(false);
+    }
+    if (isAll || event.key === "Escape") selectAll(isAll);
   });
-  node.addEventListener("mousedown", () => setAll(false));
-  node.addEventListener("copy", (event) => {
-    if (!body.classList.contains("log-all")) return;
-    event.preventDefault();
-    copyAll();
-  });
+  node.addEventListener("mousedown", () => selectAll(false));
+  return copyAll;
 }
 
+// Return the first and the last line of the selection, and the columns in them; a column behind the middle of a line
+// that is shown in part counts from its end, as a negative number does.
 function findSelection(body) {
   const selection = getSelection();
   if (selection.isCollapsed || selection.rangeCount === 0) return null;
@@ -66,11 +84,10 @@ function findSelection(body) {
   return first && last ? { first, last } : null;
 }
 
-// Find the line and column of a place in the document.
 function findPlace(body, node, offset, isEnd) {
   if (node === body) {
-    const row = body.children[isEnd ? offset - 1 : offset] ?? null;
-    return row && { number: Number(row.dataset.key), column: isEnd ? Infinity : 0 };
+    const row = body.children[isEnd ? offset - 1 : offset];
+    return row ? { number: Number(row.dataset.key), column: isEnd ? Infinity : 0 } : null;
   }
   const row = (node.nodeType === Node.TEXT_NODE ? node.parentElement : node).closest(".log-row");
   if (!row) return null;
@@ -80,22 +97,13 @@ function findPlace(body, node, offset, isEnd) {
   const range = document.createRange();
   range.setStart(text, 0);
   range.setEnd(node, offset);
-  return { number, column: range.toString().length };
+  const column = range.toString().length;
+  const whole = text.textContent.length;
+  const isFromEnd = row.line?.left_out_bytes > 0 && column > whole / 2;
+  return { number, column: isFromEnd ? column - whole || Infinity : column };
 }
 
-function readSelection(found, source) {
-  const texts = [];
-  for (let number = found.first.number; number <= found.last.number; number += 1) {
-    const line = source.lines.get(number);
-    if (!line) return null;
-    texts.push(toPlain(line.shown));
-  }
-  return cut(texts, found);
-}
-
-function cut(texts, { first, last }) {
-  const cutTexts = [...texts];
-  cutTexts[cutTexts.length - 1] = cutTexts.at(-1).slice(0, last.column);
-  cutTexts[0] = cutTexts[0].slice(first.column);
-  return cutTexts.join("\n");
+function cutEnds(texts, from, to) {
+  if (texts.length === 1) return texts[0].slice(from, to);
+  return [texts[0].slice(from), ...texts.slice(1, -1), texts.at(-1).slice(0, to)].join("\n");
 }

@@ -1,50 +1,53 @@
 // What is in sight of a log: rows of one height in a box that scrolls, whatever the number of lines.
 //
-// An element cannot be higher than some ten million pixels, so the box of a long log is lower than its lines, and the
-// scroll bar stands for a part of them; wheel and keys still move line by line. Scrolling is never smooth.
+// An element cannot be higher than some ten million pixels, so the box of a long log is lower than its lines: at both
+// ends a pixel is one, between them the scroll bar stands for a part of the lines. Small steps of a wheel, a finger or a
+// key move by their pixels everywhere.
 
 import { h, keepInStep, oncePerFrame, setAttribute, show } from "../core/dom.js";
-import { parseLine, writeColour, writeLegible, writeOn } from "./ansi.js";
+import { parseLine } from "./ansi.js";
 
-export const ROW_PX = 18;
+const ROW_PX = 18;
 const HIGHEST_PX = 8_000_000;
+const END_PX = 1_000_000;
+const STEP_PX = 5000; // one pixel of the scroll bar of a long log is more
 const AHEAD_ROWS = 20;
 const WRAPPED_LINES = 400;
+
+// Convert a place on a long way to that on another one: both ends are the same, what is between is stretched.
+function convert(px, from, to) {
+  if (px <= END_PX) return px;
+  if (from - px <= END_PX) return to - from + px;
+  return END_PX + ((px - END_PX) * (to - 2 * END_PX)) / (from - 2 * END_PX);
+}
 
 // Make the box of a log.
 //
 //   label        what it is, for those who hear the page
 //   source       the lines, see source.js
 //   makeLink     (line) => the address of a line
-//   whenScrolled () when the reader has moved, whenPicked(line, extend) when the number of a line is chosen
+//   whenScrolled () when the reader has moved, whenPicked(line, extend) when the number of a line is chosen,
+//                whenResized() when the box has another size
 //
-// Returns { node, top, draw, showLine, showEnd, isAtEnd, setWrap, setMarks, findRow, rows, close }.
-export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }) {
+// Returns { node, body, top, marks, held, draw, moveTo, showLine, showStart, showEnd, isAtEnd, setWrap, turnPage, close }.
+export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked, whenResized }) {
   const body = h("div", { class: "log-body" });
   const node = h("div", { class: "log", role: "region", "aria-label": label, tabindex: 0 }, body);
-  const screen = { node, body, top: 0, isWrapped: false, wrapFirst: 1, pin: null, marks: { from: 0, to: 0, hit: 0 }, held: () => [] };
+  const screen = { node, body, top: 0, isWrapped: false, wrapFirst: 1, marks: { from: 0, to: 0, hit: 0 }, held: () => [] };
   let scrollPx = 0;
+  let pin = null; // in wrapped lines: what stays in sight while others are still read
 
   const countRows = () => Math.max(1, Math.floor(node.clientHeight / ROW_PX));
-  const getHeight = () => Math.min(source.total * ROW_PX + ROW_PX, HIGHEST_PX);
-  const isScaled = () => source.total * ROW_PX + ROW_PX > HIGHEST_PX;
+  const getWholePx = () => (source.total + 1) * ROW_PX;
+  const getHeight = () => Math.min(getWholePx(), HIGHEST_PX);
   const findLastTop = () => Math.max(0, source.total + 1 - node.clientHeight / ROW_PX);
-
-  function toPx(top) {
-    if (!isScaled()) return top * ROW_PX;
-    return (top / Math.max(1, findLastTop())) * (HIGHEST_PX - node.clientHeight);
-  }
-
-  function toTop(px) {
-    if (!isScaled()) return px / ROW_PX;
-    return (px / (HIGHEST_PX - node.clientHeight)) * findLastTop();
-  }
+  const keepWithin = (top) => Math.min(Math.max(0, top), findLastTop());
 
   // Move to a place, in lines; the box follows.
   function moveTo(top) {
-    body.style.height = `${getHeight()}px`; // first, since the box is as high as its lines up to a bound
-    screen.top = Math.min(Math.max(0, top), findLastTop());
-    node.scrollTop = toPx(screen.top);
+    body.style.height = `${getHeight()}px`;
+    screen.top = keepWithin(top);
+    node.scrollTop = convert(screen.top * ROW_PX, getWholePx() - node.clientHeight, getHeight() - node.clientHeight);
     scrollPx = node.scrollTop;
     draw();
   }
@@ -52,25 +55,24 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   // --- drawing -----------------------------------------------------------------------------------------------------------
 
   function listNumbers() {
-    if (screen.isWrapped) {
-      const last = Math.min(source.total, screen.wrapFirst + WRAPPED_LINES - 1);
-      return listFrom(screen.wrapFirst, last);
-    }
+    if (screen.isWrapped) return listFrom(screen.wrapFirst, Math.min(source.total, screen.wrapFirst + WRAPPED_LINES - 1));
     const first = Math.max(1, Math.floor(screen.top) + 1 - AHEAD_ROWS);
     const last = Math.min(source.total, Math.ceil(screen.top) + countRows() + 1 + AHEAD_ROWS);
-    const numbers = listFrom(first, last);
-    const held = screen.held().filter((number) => (number < first || number > last) && source.lines.has(number));
-    return held.length ? [...new Set([...numbers, ...held])].sort((one, other) => one - other) : numbers;
+    const held = screen.held().filter((number) => source.lines.has(number));
+    return [...new Set([...listFrom(first, last), ...held])].sort((one, other) => one - other);
   }
 
   function draw() {
     const numbers = listNumbers();
-    const digits = String(source.total).length;
-    body.style.setProperty("--digits", `${Math.max(3, digits)}ch`);
+    body.style.setProperty("--digits", `${Math.max(3, String(source.total).length)}ch`);
     body.style.height = screen.isWrapped ? "auto" : `${getHeight()}px`;
     keepInStep(body, numbers, (number) => number, makeRow, updateRow);
-    if (screen.isWrapped) keepPinned();
-    if (numbers.length > 0) source.want(numbers[0], numbers.at(-1));
+    if (screen.isWrapped && pin !== null) {
+      node.scrollTop = findRow(pin)?.offsetTop ?? node.scrollHeight;
+      scrollPx = node.scrollTop;
+    }
+    const near = numbers.filter((number) => screen.isWrapped || Math.abs(number - screen.top) < 1000);
+    if (near.length > 0) source.want(near[0], near.at(-1));
   }
 
   function makeRow(number) {
@@ -81,8 +83,9 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   }
 
   function pick(event, row) {
-    event.preventDefault();
     event.stopPropagation();
+    if (event.ctrlKey || event.metaKey) return; // as any link: in another tab
+    event.preventDefault();
     whenPicked(Number(row.dataset.key), event.shiftKey);
   }
 
@@ -101,16 +104,11 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
       row.style.top = `${Math.round(Math.min(Math.max(px, -30_000), HIGHEST_PX + 30_000))}px`;
     }
     const line = source.lines.get(number);
-    if (row.line === line) return;
-    if (row.line && line && row.line.shown === line.shown) row.line = line;
-    else fillText(row, text, line);
-  }
-
-  function fillText(row, text, line) {
+    if (row.line === line && line) return;
+    const isSame = row.line && line && row.line.shown === line.shown;
     row.line = line;
     row.classList.toggle("log-missing", line === undefined);
-    if (line === undefined) show(text);
-    else show(text, parseLine(line.shown).map(makeRun));
+    if (!isSame) show(text, line === undefined ? [] : parseLine(line.shown).map(makeRun));
   }
 
   // --- moving ------------------------------------------------------------------------------------------------------------
@@ -118,59 +116,47 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   const drawSoon = oncePerFrame(draw);
 
   function hearScroll() {
-    if (Math.abs(node.scrollTop - scrollPx) < 1) return;
-    if (screen.isWrapped) {
-      screen.pin = null;
-      return whenScrolled();
-    }
+    const moved = node.scrollTop - scrollPx;
+    if (Math.abs(moved) < 1) return;
     scrollPx = node.scrollTop;
-    screen.top = Math.min(toTop(scrollPx), findLastTop());
-    drawSoon();
-    whenScrolled();
-  }
-
-  function hearWheel(event) {
-    if (screen.isWrapped || !isScaled() || event.ctrlKey || event.shiftKey || event.deltaY === 0) return;
-    event.preventDefault();
-    const unit = event.deltaMode === 1 ? 3 : event.deltaMode === 2 ? countRows() : 1 / ROW_PX;
-    moveTo(screen.top + event.deltaY * unit);
+    pin = null;
+    if (!screen.isWrapped) {
+      const isStep = getWholePx() > HIGHEST_PX && Math.abs(moved) < STEP_PX;
+      const px = convert(scrollPx, getHeight() - node.clientHeight, getWholePx() - node.clientHeight);
+      screen.top = keepWithin(isStep ? screen.top + moved / ROW_PX : px / ROW_PX);
+      drawSoon();
+    }
     whenScrolled();
   }
 
   function hearKey(event) {
     if (event.target !== node || event.ctrlKey || event.metaKey || event.altKey) return;
-    const steps = { PageDown: countRows() - 1, PageUp: 1 - countRows(), ArrowDown: 1, ArrowUp: -1, " ": countRows() - 1 };
+    const page = countRows() - 1;
+    const step = { PageDown: page, PageUp: -page, ArrowDown: 1, ArrowUp: -1, " ": page }[event.key];
     if (event.key === "Home") showStart();
     else if (event.key === "End") showEnd();
-    else if (steps[event.key] && screen.isWrapped) return;
-    else if (steps[event.key]) moveTo(screen.top + steps[event.key]);
+    else if (step && !screen.isWrapped) moveTo(screen.top + step);
     else return;
     event.preventDefault();
     whenScrolled();
   }
 
   function showStart() {
-    if (screen.isWrapped) return openWrapped(1, 1);
-    moveTo(0);
+    if (screen.isWrapped) openWrapped(1, 1);
+    else moveTo(0);
   }
 
   // Show the end, and stay there for what comes.
   function showEnd() {
-    if (!screen.isWrapped) return moveTo(findLastTop());
-    openWrapped(Math.max(1, source.total - WRAPPED_LINES + 1), "end");
+    if (screen.isWrapped) openWrapped(source.total - WRAPPED_LINES + 1, "end");
+    else moveTo(findLastTop());
   }
 
-  // Show lines whole from one on, and one of them at the top, or the last at the bottom, while others are still read.
-  function openWrapped(first, pin) {
-    Object.assign(screen, { wrapFirst: first, pin });
+  // Show lines whole from one on, with one of them at the top, or the last at the bottom.
+  function openWrapped(first, pinned) {
+    screen.wrapFirst = Math.max(1, first);
+    pin = pinned;
     draw();
-  }
-
-  function keepPinned() {
-    if (screen.pin === null) return;
-    const row = screen.pin === "end" ? null : findRow(screen.pin);
-    node.scrollTop = row ? row.offsetTop : node.scrollHeight;
-    scrollPx = node.scrollTop;
   }
 
   function isAtEnd() {
@@ -182,56 +168,55 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked }
   function showLine(number, mayStay = false) {
     if (screen.isWrapped) {
       const isThere = number >= screen.wrapFirst && number < screen.wrapFirst + WRAPPED_LINES;
-      return openWrapped(isThere ? screen.wrapFirst : Math.max(1, number - WRAPPED_LINES / 2), number);
+      return openWrapped(isThere ? screen.wrapFirst : number - WRAPPED_LINES / 2, number);
     }
     const isInSight = number - 1 >= screen.top && number <= screen.top + countRows();
-    if (!mayStay || !isInSight) moveTo(number - 1 - countRows() / 3);
-    else draw();
+    if (mayStay && isInSight) draw();
+    else moveTo(number - 1 - countRows() / 3);
   }
 
-  const findRow = (number) => [...body.children].find((row) => row.dataset.key === String(number));
+  const findRow = (number) => body.querySelector(`[data-key="${number}"]`);
 
   // Show lines whole, in several rows where they are long; then some hundred of them at a time.
   function setWrap(isOn) {
-    const first = screen.isWrapped ? findFirstInSight() : Math.floor(screen.top) + 1;
+    const seen = [...body.children].find((row) => row.offsetTop + row.offsetHeight > node.scrollTop);
+    const first = Number(seen?.dataset.key ?? 1);
     const wasAtEnd = isAtEnd();
     screen.isWrapped = isOn;
     node.classList.toggle("wrapped", isOn);
     for (const row of body.children) row.style.top = "";
-    if (wasAtEnd) return showEnd();
-    if (!isOn) return moveTo(first - 1);
-    openWrapped(Math.max(1, first - WRAPPED_LINES / 4), first);
+    if (wasAtEnd) showEnd();
+    else if (isOn) openWrapped(first - WRAPPED_LINES / 4, first);
+    else moveTo(first - 1);
   }
-
-  const findFirstInSight = () => Number([...body.children].find((row) => row.offsetTop + row.offsetHeight > node.scrollTop)?.dataset.key ?? 1);
 
   // Go to the lines before or behind those that are shown whole.
   function turnPage(step) {
-    const first = Math.min(Math.max(1, screen.wrapFirst + step * WRAPPED_LINES), Math.max(1, source.total - WRAPPED_LINES + 1));
+    const first = Math.max(1, Math.min(screen.wrapFirst + step * WRAPPED_LINES, source.total - WRAPPED_LINES + 1));
     openWrapped(first, step < 0 ? "end" : first);
     whenScrolled();
   }
 
   node.addEventListener("scroll", hearScroll, { passive: true });
-  node.addEventListener("wheel", hearWheel, { passive: false });
+  // Small steps have moved the scroll bar of a long log too far.
+  node.addEventListener("scrollend", () => screen.isWrapped || getWholePx() <= HIGHEST_PX || moveTo(screen.top));
   node.addEventListener("keydown", hearKey);
-  const resized = new ResizeObserver(drawSoon);
+  const resized = new ResizeObserver(oncePerFrame(whenResized));
   resized.observe(node);
-  return Object.assign(screen, { draw, moveTo, showLine, showStart, showEnd, isAtEnd, setWrap, turnPage, findRow, close: () => resized.disconnect() });
+  return Object.assign(screen, { draw, moveTo, showLine, showStart, showEnd, isAtEnd, setWrap, turnPage, close: () => resized.disconnect() });
 }
 
 const listFrom = (first, last) => Array.from({ length: Math.max(0, last - first + 1) }, (_, at) => first + at);
 
-function makeRun({ text, style }) {
-  if (style.fg === null && style.bg === null && style.flags === "") return document.createTextNode(text);
-  const isTurned = style.flags.includes("inverse");
-  const [fg, bg] = isTurned ? [style.bg, style.fg] : [style.fg, style.bg];
-  const classes = [...style.flags.split(" ").filter(Boolean).map((flag) => `ansi-${flag}`)];
-  const colours = {};
-  if (Array.isArray(bg)) Object.assign(colours, { "background-color": writeColour(bg), color: writeOn(bg) });
-  else if (bg !== null) classes.push("ansi-on", `ansi-${bg}`);
-  else if (isTurned) classes.push("ansi-on");
-  else if (Array.isArray(fg)) colours.color = writeLegible(fg);
-  else if (fg !== null) classes.push(`ansi-${fg}`);
-  return h("span", { class: classes.join(" "), style: colours }, text);
+function makeRun({ text, style: { fg, bg, flags } }) {
+  if (fg === null && bg === null && flags === "") return text;
+  const words = flags.split(" ").filter(Boolean);
+  const isTurned = words.includes("inverse");
+  const [ink, back] = isTurned ? [bg, fg] : [fg, bg];
+  const isOn = back !== null || isTurned;
+  const colour = isOn ? back : ink;
+  const name = `--ansi-${colour}`;
+  const value = Array.isArray(colour) ? `rgb(${colour.join(" ")})` : `var(${name})`;
+  const classes = [...words.map((word) => `ansi-${word}`), isOn ? "ansi-on" : colour !== null && "ansi-ink", Array.isArray(colour) && "ansi-rgb"];
+  return h("span", { class: classes.filter(Boolean).join(" "), style: colour === null ? {} : { "--colour": value } }, text);
 }

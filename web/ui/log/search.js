@@ -1,90 +1,87 @@
 // Search in a log: the server looks through all of the file, also at lines that were never drawn.
 
 import { get } from "../core/api.js";
-import { debounce, h, makeId, setText } from "../core/dom.js";
+import { debounce, h, setText } from "../core/dom.js";
 import { toPlain } from "./ansi.js";
 
 const WAIT_MS = 200;
+const MOST_MARKS = 2000;
 
 // Make the search of a log. `show(line)` shows the line of a hit; `whenClosed` hears that the reader is done.
+//
+// Returns { node, open, paint, reset, forget }.
 export function makeSearch({ source, screen, show, whenClosed }) {
-  const id = makeId("search");
-  const input = h("input", { type: "search", id, "aria-label": "Search the whole log", placeholder: "Search the whole log", spellcheck: "false", autocapitalize: "off" });
+  const name = "Search the whole log";
+  const input = h("input", { type: "search", "aria-label": name, placeholder: name, spellcheck: "false", autocapitalize: "off", oninput: debounce(begin, WAIT_MS) });
   const found = h("span", { class: "count", role: "status" });
-  const isRegex = h("input", { type: "checkbox" });
-  const hasCase = h("input", { type: "checkbox" });
+  const isRegex = h("input", { type: "checkbox", onchange: begin });
+  const hasCase = h("input", { type: "checkbox", onchange: begin });
+  const makeButton = (text, label, onclick, kind) => h("button", { type: "button", class: kind, "aria-label": label, title: label, onclick }, text);
   const node = h(
     "div",
-    { class: "log-search bar", role: "search", hidden: true },
+    { class: "log-search bar", role: "search", hidden: true, onkeydown: hearKey },
     input,
-    h("button", { type: "button", "aria-label": "Previous hit", onclick: () => step("backward") }, "↑"),
-    h("button", { type: "button", "aria-label": "Next hit", onclick: () => step("forward") }, "↓"),
+    makeButton("↑", "Previous hit", () => step("backward")),
+    makeButton("↓", "Next hit", () => step("forward")),
     found,
     h("label", { class: "small" }, hasCase, "Capitals matter"),
     h("label", { class: "small" }, isRegex, "Regular expression"),
-    h("button", { type: "button", class: "plain", "aria-label": "Close the search", onclick: close }, "×"),
+    makeButton("×", "Close the search", close, "plain"),
   );
-  const search = { node, input, open, close, paint, reset, forget };
-  let asked = { number: 0 };
+  let asked = null;
   let hit = null;
-
-  const getWords = () => ({ q: input.value, regex: isRegex.checked || undefined, case: hasCase.checked || undefined });
 
   function open() {
     node.hidden = false;
-    const selected = String(getSelection());
-    if (selected && !selected.includes("\n") && screen.node.contains(getSelection().anchorNode)) input.value = selected;
+    const selection = getSelection();
+    const selected = String(selection);
+    if (selected && !selected.includes("\n") && screen.node.contains(selection.anchorNode)) input.value = selected;
     input.focus();
     input.select();
-    if (input.value) begin();
+    begin();
   }
 
   function close() {
     node.hidden = true;
-    asked = { number: asked.number + 1 };
-    hit = null;
-    screen.marks.hit = 0;
-    screen.draw();
-    paint();
+    forgetHit();
     whenClosed();
   }
 
-  // Begin to look for other words, from what is in sight on.
-  function begin() {
-    hit = null;
+  function forgetHit() {
+    asked = hit = null;
     screen.marks.hit = 0;
-    if (!input.value) {
-      asked = { number: asked.number + 1 };
-      setText(found, "");
-      screen.draw();
-      paint();
-      return;
-    }
-    const first = source.lines.get(Math.floor(screen.top) + 1);
-    look("forward", screen.isAtEnd() ? null : first?.offset ?? 0, true);
+    setText(found, "");
+    screen.draw();
+    paint();
   }
 
-  const beginSoon = debounce(begin, WAIT_MS);
+  // Begin to look for other words, from what is in sight on; at the end, from there back.
+  function begin() {
+    forgetHit();
+    if (!input.value || node.hidden) return;
+    if (screen.isAtEnd()) look("backward", null);
+    else look("forward", source.lines.get(Math.floor(screen.top) + 1)?.offset ?? 0);
+  }
 
   function step(direction) {
     if (!input.value) return;
-    if (hit === null) return look(direction, direction === "forward" ? 0 : null, true);
-    look(direction, direction === "forward" ? hit.offset + 1 : hit.offset, true);
+    if (direction === "forward") look(direction, hit === null ? 0 : hit.offset + 1);
+    else look(direction, hit?.offset ?? null);
   }
 
   // Look for a hit; where there is none on this side, begin again at the other. Then have the rest counted.
-  async function look(direction, offset, mayTurn) {
-    const mine = (asked = { number: asked.number + 1 });
-    const wanted = direction === "forward" && offset === null ? "backward" : direction; // from the end there is nothing ahead
+  async function look(direction, offset) {
+    const mine = (asked = {});
     let isShown = false;
-    let turned = !mayTurn;
-    let at = offset;
-    let way = wanted;
+    let hasTurned = false;
     try {
-      for (;;) {
-        const answer = await ask(way, at);
+      for (let isComplete = false; !isComplete; ) {
+        const words = { q: input.value, regex: isRegex.checked || null, case: hasCase.checked || null };
+        const answer = await get(`${source.path}/search`, { ...source.query, ...words, direction, offset }, { signal: source.signal });
         if (asked !== mine) return;
-        if (!isShown && answer.hit && (answer.complete || way === "forward" || answer.searched_bytes >= (at ?? Infinity))) {
+        isComplete = answer.complete;
+        const isSure = isComplete || direction === "forward" || answer.searched_bytes >= (offset ?? Infinity);
+        if (!isShown && answer.hit && isSure) {
           isShown = true;
           hit = answer.hit;
           screen.marks.hit = hit.line;
@@ -92,53 +89,34 @@ export function makeSearch({ source, screen, show, whenClosed }) {
           paint();
         }
         tell(answer);
-        if (!answer.complete) continue;
-        if (isShown || turned || answer.count === 0) break;
-        turned = true;
-        at = way === "forward" ? 0 : null;
+        if (isComplete && !isShown && !hasTurned && answer.count > 0) {
+          hasTurned = true;
+          isComplete = false;
+          offset = direction === "forward" ? 0 : null;
+        }
       }
     } catch (problem) {
-      if (asked !== mine || problem.name === "AbortError") return;
-      const words = problem.problems?.length ? problem.problems.map((each) => each.msg).join("; ") : problem.message;
-      setText(found, words);
+      if (asked === mine && problem.name !== "AbortError") setText(found, problem.problems?.map((each) => each.msg).join("; ") || problem.message);
     }
   }
 
-  function ask(direction, offset) {
-    return get(`${source.path}/search`, { ...source.query, ...getWords(), direction, offset }, { signal: source.signal });
-  }
-
-  function tell(answer) {
-    const many = answer.count.toLocaleString("en");
-    const part = answer.complete ? "" : `, ${Math.floor((100 * answer.searched_bytes) / Math.max(1, answer.size_bytes))} % searched`;
-    if (answer.count === 0) setText(found, answer.complete ? "Not in this log" : `none yet${part}`);
-    else setText(found, `${hit ? hit.number.toLocaleString("en") : "–"} of ${many}${part}`);
+  function tell({ count, complete, searched_bytes, size_bytes }) {
+    const part = complete ? "" : `, ${Math.floor((100 * searched_bytes) / Math.max(1, size_bytes))} % searched`;
+    const place = hit ? hit.number.toLocaleString("en") : "–";
+    if (count > 0) setText(found, `${place} of ${count.toLocaleString("en")}${part}`);
+    else setText(found, complete ? "Not in this log" : `none yet${part}`);
   }
 
   // Mark the words in the lines that are drawn, without changing them.
   function paint() {
-    if (!globalThis.Highlight || !CSS.highlights) return;
-    CSS.highlights.delete("log-found");
-    const words = input.value;
-    if (node.hidden || !words || isRegex.checked) return;
     const ranges = [];
-    for (const row of screen.body.children) markWords(row, words, hasCase.checked, ranges);
-    CSS.highlights.set("log-found", new Highlight(...ranges));
+    if (!node.hidden && input.value && !isRegex.checked) {
+      for (const row of screen.body.children) markWords(row, input.value, hasCase.checked, ranges);
+    }
+    globalThis.CSS?.highlights?.set("log-found", new Highlight(...ranges));
   }
 
-  // Leave no marks behind.
-  function forget() {
-    asked = { number: asked.number + 1 };
-    globalThis.CSS?.highlights?.delete("log-found");
-  }
-
-  // Forget where the last hit was: the file is another one.
-  function reset() {
-    hit = null;
-    if (!node.hidden) begin();
-  }
-
-  node.addEventListener("keydown", (event) => {
+  function hearKey(event) {
     if (event.key === "Escape") {
       event.stopPropagation();
       close();
@@ -146,11 +124,15 @@ export function makeSearch({ source, screen, show, whenClosed }) {
       event.preventDefault();
       step(event.shiftKey ? "backward" : "forward");
     }
-  });
-  input.addEventListener("input", beginSoon);
-  isRegex.addEventListener("change", begin);
-  hasCase.addEventListener("change", begin);
-  return search;
+  }
+
+  // Leave no marks behind.
+  function forget() {
+    asked = null;
+    globalThis.CSS?.highlights?.delete("log-found");
+  }
+
+  return { node, open, paint, reset: begin, forget };
 }
 
 function markWords(row, words, hasCase, ranges) {
@@ -158,28 +140,18 @@ function markWords(row, words, hasCase, ranges) {
   const fold = (text) => (hasCase ? text : text.toLowerCase());
   const text = fold(toPlain(row.line.shown));
   const wanted = fold(words);
-  for (let at = text.indexOf(wanted); at >= 0 && ranges.length < 2000; at = text.indexOf(wanted, at + wanted.length)) {
-    const range = makeRange(row.lastElementChild, at, at + wanted.length);
-    if (range) ranges.push(range);
+  for (let at = text.indexOf(wanted); at >= 0 && ranges.length < MOST_MARKS; at = text.indexOf(wanted, at + wanted.length)) {
+    ranges.push(makeRange(row.lastElementChild, at, at + wanted.length));
   }
 }
 
 function makeRange(root, from, to) {
-  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
   const range = document.createRange();
-  let passed = 0;
-  let hasStart = false;
-  while (walker.nextNode()) {
-    const { data } = walker.currentNode;
-    if (!hasStart && from < passed + data.length) {
-      range.setStart(walker.currentNode, from - passed);
-      hasStart = true;
-    }
-    if (hasStart && to <= passed + data.length) {
-      range.setEnd(walker.currentNode, to - passed);
-      return range;
-    }
-    passed += data.length;
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+  for (let passed = 0; walker.nextNode(); passed += walker.currentNode.data.length) {
+    const end = passed + walker.currentNode.data.length;
+    if (from >= passed && from < end) range.setStart(walker.currentNode, from - passed);
+    if (to > passed && to <= end) range.setEnd(walker.currentNode, to - passed);
   }
-  return null;
+  return range;
 }
