@@ -180,6 +180,50 @@ def test_long_texts_are_typed_at_once(site: Server, open_tab: OpenTab) -> None:
     assert tab.locator(".editor-paint .line").count() < 100
 
 
+def test_input_methods_compose_in_place(site: Server, open_tab: OpenTab) -> None:
+    put(site, "composed")
+    tab, field = open_workflow(open_tab, "composed")
+    put_caret(field, "Two jobs")
+    keys = tab.context.new_cdp_session(tab)
+    keys.send("Input.imeSetComposition", {"text": "にほ", "selectionStart": 2, "selectionEnd": 2})
+    expect(tab.locator(".editor-paint")).to_contain_text("Two jobsにほ")
+    keys.send("Input.insertText", {"text": "日本"})
+    expect(field).to_have_value(TEXT.replace("Two jobs", "Two jobs日本"))
+
+
+def test_the_text_is_the_systems_own_where_colours_are_forced(site: Server, open_tab: OpenTab) -> None:
+    put(site, "forced")
+    tab, field = open_workflow(open_tab, "forced", forced_colors="active")
+    assert field.evaluate("field => getComputedStyle(field).color") != "rgba(0, 0, 0, 0)"
+    expect(tab.locator(".editor-paint")).to_be_hidden()
+
+
+def test_all_of_it_by_keys(site: Server, open_tab: OpenTab) -> None:
+    put(site, "keyed")
+    tab = open_tab("#/workflows?filter=keyed")
+    link = tab.get_by_role("link", name="keyed", exact=True)
+    link.focus()
+    tab.keyboard.press("Enter")
+    field = tab.get_by_role("textbox", name="Text of the workflow keyed")
+    expect(field).to_have_value(TEXT)
+    tab.get_by_role("button", name="Run…").focus()
+    while not field.evaluate("field => document.activeElement === field"):
+        tab.keyboard.press("Tab")
+    tab.keyboard.press("Control+End")
+    tab.keyboard.type("# by keys")
+    tab.keyboard.press("Control+s")
+    expect(tab.locator(STATUS)).to_have_text("Saved.")
+    tab.keyboard.press("Escape")
+    while not tab.get_by_role("button", name="Run…").evaluate("button => document.activeElement === button"):
+        tab.keyboard.press("Shift+Tab")
+    tab.keyboard.press("Enter")
+    expect(tab.get_by_label("count")).to_be_focused()
+    tab.keyboard.press("Control+A")
+    tab.keyboard.type("7")
+    tab.keyboard.press("Enter")
+    tab.wait_for_url("**/#/runs/*")
+
+
 # --- kept ------------------------------------------------------------------------------------------------------------
 
 
@@ -206,6 +250,19 @@ def test_a_clean_editor_takes_what_comes_from_outside(site: Server, open_tab: Op
     expect(field).to_have_value(re.compile("Both jobs"))
     assert field.evaluate("field => field.value.slice(0, field.selectionStart)").endswith("  - name: read")
     expect(tab.get_by_role("region", name="Changed outside")).to_be_hidden()
+
+
+def test_far_changes_of_a_long_text_can_be_undone(site: Server, open_tab: OpenTab) -> None:
+    long = TEXT + "".join(f"# {number} {'x' * 40}\n" for number in range(2000))
+    put(site, "far", long)
+    tab, field = open_workflow(open_tab, "far")
+    theirs = "# first\n" + long + "# last\n"
+    write_outside(site, "far", theirs)
+    expect(field).to_have_value(theirs)
+    field.focus()
+    tab.keyboard.press("Control+z")
+    tab.keyboard.press("Control+z")
+    expect(field).to_have_value(long)
 
 
 def change_both(site: Server, open_tab: OpenTab, name: str) -> tuple[Any, Any, Any]:

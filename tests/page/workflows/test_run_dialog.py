@@ -120,6 +120,38 @@ def test_what_is_not_saved_is_not_run(site: Server, open_tab: OpenTab) -> None:
     tab.get_by_text("What you typed is not saved: the saved workflow is run.").wait_for()
 
 
+@BROWSER
+def test_what_was_typed_into_the_dialog_stays(site: Server, open_tab: OpenTab) -> None:
+    tab = open_dialog(site, open_tab, "drafted")
+    tab.get_by_label("count").fill("7")
+    tab.get_by_label("Add an axis").select_option("word")
+    tab.get_by_label("word takes").fill("a, b")
+    tab.reload()
+    expect(tab.get_by_label("count")).to_have_value("7")
+    expect(tab.get_by_label("word takes")).to_have_value("a, b")
+    expect(tab.get_by_label("word", exact=True)).to_have_count(0)  # the sweep gives its value
+    tab.get_by_text("This is your draft of").wait_for()
+    tab.get_by_role("button", name="Begin anew").click()
+    expect(tab.get_by_label("count")).to_have_value("3")
+    tab.reload()
+    tab.get_by_label("count").wait_for()
+    expect(tab.get_by_text("This is your draft of")).to_have_count(0)
+
+
+@BROWSER
+def test_an_endpoint_is_told(site: Server, open_tab: OpenTab) -> None:
+    config = {"webhook_url": "https://hooks.example.org/sluice"}
+    answer = site.http.post("/api/endpoints", json={"kind": "webhook", "name": "lab", "config": config})
+    assert answer.status_code == 201, answer.text
+    tab = open_dialog(site, open_tab, "told")
+    tab.get_by_label("Tell").select_option("lab")
+    tab.get_by_label("When").select_option("at each change")
+    tab.get_by_role("button", name="Start", exact=True).click()
+    tab.wait_for_url(re.compile("#/runs/"))
+    subscriptions = site.http.get("/api/subscriptions").json()
+    assert [each["preset"] for each in subscriptions if each["endpoint_id"] == answer.json()["id"]] == ["all"]
+
+
 AXES = [
     ("1, 2, 3", [1, 2, 3]),
     ("0.1, 1e-3", [0.1, 0.001]),

@@ -93,10 +93,10 @@ def test_merges(mine: str, theirs: str, merged: str, conflicts: int) -> None:
 
 
 def test_differences_show_what_is_near() -> None:
-    one, other = "a\nb\nc\nd\ne\nf\ng\nh", "a\nx\nc\nd\ne\nf\ng\ny"
-    rows = run_module("diff.js", f"return it.listDifferences({json.dumps(one)}, {json.dumps(other)});")
-    shown = ["…" if row is None else row["sign"] + row["text"] for row in rows]
-    assert shown == [" a", "-b", "+x", " c", " d", "…", " f", " g", "-h", "+y"]
+    texts = json.dumps(["a\nb\nc\nd\ne\nf\ng\nh", "a\nx\nc\nd\ne\nf\ng\ny"])
+    rows = run_module("diff.js", f"return it.listDifferences(...{texts});")
+    lines = ["…" if row is None else row["sign"] + row["text"] for row in rows]
+    assert lines == [" a", "-b", "+x", " c", " d", "…", " f", " g", "-h", "+y"]
 
 
 SCHEMA = {
@@ -134,6 +134,7 @@ SCHEMA = {
         ("jobs:\n  - name: a\n    depends_on: [b, ", "]", ["first", "second"], "first"),
         ("sweep:\n  fail_fast: t", "", ["true"], "true"),
         ("# na", "", None, None),
+        ("jobs:\n  - name: |\n      ki", "", None, None),
         ("name: na", "", None, None),
     ],
 )

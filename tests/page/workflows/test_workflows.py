@@ -10,7 +10,16 @@ import pytest
 from tests.app_server import Server
 from tests.page.looks import check_looks
 from tests.page.workflows.test_editor import expect
-from tests.page.workflows.workflow_pages import TEXT, WRONG, OpenTab, open_workflow, put, read_file, write_outside
+from tests.page.workflows.workflow_pages import (
+    TEXT,
+    WRONG,
+    OpenTab,
+    open_workflow,
+    put,
+    put_caret,
+    read_file,
+    write_outside,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -82,6 +91,64 @@ def test_none_that_fits_is_not_none_at_all(site: Server, open_tab: OpenTab) -> N
     tab.get_by_role("button", name="Clear the filter").click()
     find_row(tab, "there").wait_for()
     assert not re.search("filter=", tab.url)
+
+
+def test_one_that_is_not_there_says_so(open_tab: OpenTab) -> None:
+    tab = open_tab("#/workflows/nowhere")
+    tab.get_by_text("There is no workflow nowhere.").wait_for()
+    tab.get_by_role("button", name="Write it").click()
+    expect(tab.get_by_role("textbox", name="Text of the workflow nowhere")).to_have_value(re.compile("^name: nowhere"))
+    tab.troubles.expect("404")
+
+
+def test_the_dialog_of_a_new_one_has_an_address_and_goes_with_it(site: Server, open_tab: OpenTab) -> None:
+    tab = open_tab("#/jobs")
+    tab.get_by_role("heading", name="Jobs").wait_for()
+    tab.keyboard.press("Control+k")
+    tab.keyboard.type("new workflow")
+    tab.keyboard.press("Enter")
+    dialog = tab.get_by_role("dialog", name="New workflow")
+    expect(dialog.get_by_label("Name")).to_be_focused()
+    tab.go_back()
+    expect(dialog).to_have_count(0)
+
+
+def test_what_was_never_saved_is_found_again(site: Server, open_tab: OpenTab) -> None:
+    tab = open_tab("#/workflows/unsaved?new=one")
+    field = tab.get_by_role("textbox", name="Text of the workflow unsaved")
+    put_caret(field, "Hello")
+    tab.keyboard.type(" again")
+    tab.goto("/#/workflows")
+    find_row(tab, "unsaved").get_by_text("Not saved yet").wait_for()
+    find_row(tab, "unsaved").get_by_role("link").click()
+    expect(field).to_have_value(re.compile("Hello again"))
+    tab.troubles.expect("404")
+
+
+def test_a_template_is_written_changed_and_taken(site: Server, open_tab: OpenTab) -> None:
+    tab = open_tab("#/workflows")
+    tab.get_by_role("button", name="New template…").click()
+    tab.get_by_label("Name", exact=True).fill("torch")
+    tab.get_by_role("button", name="Write it").click()
+    tab.get_by_label("What it is").fill("<i>Training</i>")
+    tab.get_by_role("button", name="Save").click()
+    state = tab.locator(".document .bar [role=status]")
+    expect(state).to_have_text("Saved.")
+    field = tab.get_by_role("textbox", name="Text of the template torch")
+    put_caret(field, "{{ command }}")
+    tab.keyboard.type(" --fast")
+    tab.keyboard.press("Control+s")
+    expect(state).to_have_text("Saved.")
+    found = site.http.get("/api/templates/torch").json()
+    assert found["description"] == "<i>Training</i>" and "{{ command }} --fast" in found["content"]
+    check_looks(tab, 1440)
+    tab.get_by_role("button", name="Submit a job…").click()
+    expect(tab.get_by_role("dialog").get_by_label("Template", exact=True)).to_have_value("torch")
+    tab.goto("/#/templates/base")
+    tab.get_by_text("This one is built in; a copy can be changed.").wait_for()
+    expect(tab.get_by_role("button", name="Delete")).to_be_hidden()
+    tab.goto("/#/workflows")
+    tab.get_by_role("region", name="Templates").get_by_text("<i>Training</i>").wait_for()
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (400, False)])

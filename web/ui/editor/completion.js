@@ -3,52 +3,44 @@
 const LINE = /^(\s*)((?:-\s+)*(?:-$)?)(?:("[^"]*"|'[^']*'|[^\s#:,[\]{}"'&*!|>%@`-][^#:]*?|[\w-]+)\s*:(\s+(.*)|$))?/;
 
 // Take a line apart: columns of its dashes and its key, the key, and the value behind it.
-export function readLine(text) {
+function readLine(text) {
   const [, blanks, marks, key, , value = ""] = LINE.exec(text);
   const dashes = [...marks.matchAll(/-/g)].map((match) => blanks.length + match.index);
-  const isEmpty = /^\s*(#.*)?$/.test(text);
-  return { isEmpty, dashes, column: blanks.length + marks.length, key: key?.replace(/^["']|["']$/g, "") ?? null, value: value.trim() };
+  return { isEmpty: /^\s*(#|$)/.test(text), dashes, column: blanks.length + marks.length, key: key?.replace(/^["']|["']$/g, "") ?? null, value: value.trim() };
 }
 
-// Return the path of keys ("[]" for an item) above a place, and the keys that stand beside it.
-export function findPath(lines, at, column, startsInList) {
-  const path = startsInList === null ? [] : ["[]"];
-  const beside = new Set();
-  let [limit, isList] = startsInList === null ? [column, false] : [startsInList, true];
-  let isNear = startsInList === null;
-  for (let line = at - 1; line >= 0 && (limit > 0 || isList || isNear); line -= 1) {
-    const found = readLine(lines[line]);
-    if (found.isEmpty) continue;
-    if (isNear && found.column === limit && found.key) beside.add(found.key);
-    const holds = found.key !== null && (found.value === "" || /^[&#!]/.test(found.value));
-    if (isList ? holds && found.column <= limit && found.dashes.at(-1) !== limit : holds && found.column < limit) {
-      path.unshift(found.key);
-      [limit, isList, isNear] = [found.column, false, false];
-    } else if (isList || found.column !== limit || found.dashes.length === 0) {
-      if (!isList && found.column < limit && !found.dashes.length && found.key) break; // its value is something else
-      continue;
+// Return the path of keys ("[]" for an item) above a place, and the keys that stand beside it; null where only text may be.
+function findPlace(lines, at, current) {
+  const above = [{ column: -1, keys: new Set() }];
+  const drop = (column, isDash) => {
+    while (above.length > 1 && (above.at(-1).column > column || (above.at(-1).column === column && !(isDash && above.at(-1).part !== "[]")))) above.pop();
+  };
+  let place = null;
+  for (const [number, line] of lines.entries()) {
+    const { isEmpty, dashes, column, key, value } = number === at ? current : readLine(line);
+    const isText = /^[|>]/.test(above.at(-1).value ?? "") && (dashes[0] ?? column) > above.at(-1).column;
+    if (number !== at && (isEmpty || isText)) continue;
+    if (isText) return null;
+    for (const dash of dashes) {
+      drop(dash, true);
+      above.push({ column: dash, part: "[]", keys: new Set() });
     }
-    if (found.dashes.length > 0) {
-      path.unshift("[]");
-      [limit, isList, isNear] = [found.dashes.at(-1), true, false];
+    drop(column, false);
+    const parent = above.at(-1);
+    if (number === at) {
+      if (parent.value && !/^[&#!]/.test(parent.value)) return null; // its value is something else
+      place = { parent, path: above.slice(1).map(({ part }) => part), beside: parent.keys };
+    } else {
+      if (place && !above.includes(place.parent)) break;
+      if (key !== null) parent.keys.add(key);
+      if (key !== null) above.push({ column, part: key, value, keys: new Set() });
     }
   }
-  return { path, beside };
-}
-
-function listBelow(lines, at, column) {
-  const beside = [];
-  for (let line = at + 1; line < lines.length; line += 1) {
-    const found = readLine(lines[line]);
-    if (found.isEmpty) continue;
-    if (found.column < column || found.dashes.length > 0 && found.dashes[0] < column) break;
-    if (found.column === column && found.key) beside.push(found.key);
-  }
-  return beside;
+  return place;
 }
 
 // Return all that a schema may be at a path.
-export function findSchemas(root, path) {
+function findSchemas(root, path) {
   let nodes = spread(root, root);
   for (const part of path) {
     nodes = nodes.flatMap((node) => {
@@ -73,11 +65,9 @@ function listValues(nodes) {
 
 // How lists are written in the text: dashes under their key, or two further in.
 function findListStep(lines) {
-  for (let line = 1; line < lines.length; line += 1) {
-    const [above, found] = [readLine(lines[line - 1]), readLine(lines[line])];
-    if (found.dashes.length > 0 && above.key && above.value === "" && !above.isEmpty) return Math.max(0, found.dashes[0] - above.column) ? 2 : 0;
-  }
-  return 2;
+  const found = lines.map(readLine);
+  const first = found.findIndex(({ dashes }, line) => dashes.length > 0 && found[line - 1]?.key && !found[line - 1].value);
+  return first > 0 && found[first].dashes[0] === found[first - 1].column ? 0 : 2;
 }
 
 function writeKey(key, nodes, column, step) {
@@ -87,56 +77,47 @@ function writeKey(key, nodes, column, step) {
   return `${key}: `;
 }
 
-const describe = (nodes) => [...new Set(nodes.map((node) => node.enum ? "one of" : { object: "keys", array: "list", integer: "number", boolean: "true or false", string: "text" }[node.type] ?? node.type).filter((word) => word && word !== "null"))].join(" or ");
+const WORDS = { object: "keys", array: "list", integer: "number", boolean: "true or false", string: "text", null: "" };
+const describe = (nodes) => [...new Set(nodes.map((node) => (node.enum ? "one of" : WORDS[node.type] ?? node.type)).filter(Boolean))].join(" or ");
 
 // Return what may stand at the caret: { from, to, items: [{ label, insert, detail }] }, or null.
 //
 //   schema     of the whole text
 //   getValues  (path) => words that the schema does not know, such as the names of jobs
 export function complete(text, caret, { schema, getValues = () => [] }) {
-  const start = text.lastIndexOf("\n", caret - 1) + 1;
-  const end = text.indexOf("\n", caret) < 0 ? text.length : text.indexOf("\n", caret);
   const lines = text.split("\n");
-  const at = text.slice(0, start).split("\n").length - 1;
-  const [before, after] = [text.slice(start, caret), text.slice(caret, end)];
+  const at = text.slice(0, caret).split("\n").length - 1;
+  const before = text.slice(text.lastIndexOf("\n", caret - 1) + 1, caret);
+  const after = lines[at].slice(before.length);
+  const [tail] = /^[\w-]*/.exec(after);
+  const offer = (word, items, end = caret + tail.length) => {
+    const lower = word.toLowerCase();
+    const makeItem = (item) => (item?.label ? item : { label: String(item), insert: String(item), detail: "" });
+    const fits = items.map(makeItem).filter(({ label, insert }) => label.toLowerCase().includes(lower) && !(label === word && insert === word));
+    fits.sort((one, other) => Number(other.label.toLowerCase().startsWith(lower)) - Number(one.label.toLowerCase().startsWith(lower)));
+    return fits.length > 0 ? { from: caret - word.length, to: end, items: fits } : null;
+  };
+  const listAll = (path) => [...listValues(findSchemas(schema, path)), ...getValues(path)];
   const inside = /\{\{-?\s*([\w.]*)$/.exec(before);
-  if (inside) return offer(caret - inside[1].length, caret, inside[1], getValues(["{{"]).map((label) => ({ label, insert: label, detail: "" })));
+  if (inside) return offer(inside[1], getValues(["{{"]), caret);
   const found = readLine(before);
-  if (/^\s*#/.test(before) || found.column > before.length) return null;
-  const inList = found.dashes.at(-1) ?? null;
-  const place = findPath(lines, at, found.column, inList);
-  if (found.key !== null) return completeValue([...place.path, found.key], before, after, caret, schema, getValues);
+  const place = /^\s*#/.test(before) ? null : findPlace(lines, at, found);
+  if (place === null) return null;
+  if (found.key !== null) {
+    const value = /:\s+(.*)$/.exec(before)?.[1] ?? " ";
+    const path = [...place.path, found.key];
+    const isFlow = /^\[[^\]]*$/.test(value);
+    const [word] = /[\w-]*$/.exec(value);
+    if (!isFlow && word !== value) return null;
+    return offer(word, listAll(isFlow || isKind(findSchemas(schema, path), "array") ? [...path, "[]"] : path));
+  }
   const word = before.slice(found.column);
   if (!/^[\w-]*$/.test(word)) return null;
-  const nodes = findSchemas(schema, place.path);
-  const properties = Object.assign({}, ...nodes.map((node) => node.properties ?? {}));
-  const values = [...listValues(nodes), ...getValues(place.path)].map((value) => ({ label: String(value), insert: String(value), detail: "" }));
-  const tail = /^[\w-]*/.exec(after)[0];
   const isReplaced = after.slice(tail.length).trimStart().startsWith(":");
-  const beside = new Set([...place.beside, ...listBelow(lines, at, found.column)]);
-  const keys = Object.keys(properties).filter((key) => !beside.has(key)).map((key) => {
+  const properties = Object.assign({}, ...findSchemas(schema, place.path).map((node) => node.properties ?? {}));
+  const keys = Object.keys(properties).filter((key) => !place.beside.has(key)).map((key) => {
     const schemas = spread(schema, properties[key]);
     return { label: key, insert: isReplaced ? key : writeKey(key, schemas, found.column, findListStep(lines)), detail: describe(schemas) };
   });
-  return offer(start + found.column, caret + tail.length, word, [...keys, ...values]);
-}
-
-function completeValue(path, before, after, caret, schema, getValues) {
-  const value = /:\s+(.*)$/.exec(before)?.[1];
-  if (value === undefined) return null;
-  const inFlow = /^\[[^\]]*$/.test(value);
-  const word = /[\w-]*$/.exec(value)[0];
-  if (!inFlow && word !== value) return null;
-  const whole = inFlow || !isKind(findSchemas(schema, path), "array") ? path : [...path, "[]"];
-  const places = inFlow ? [...path, "[]"] : whole;
-  const items = [...listValues(findSchemas(schema, places)), ...getValues(places)];
-  const tail = /^[\w-]*/.exec(after)[0];
-  return offer(caret - word.length, caret + tail.length, word, items.map((item) => ({ label: String(item), insert: String(item), detail: "" })));
-}
-
-function offer(from, to, word, items) {
-  const lower = word.toLowerCase();
-  const fits = items.filter((item) => item.label.toLowerCase().includes(lower) && !(item.label === word && item.insert === word));
-  fits.sort((one, other) => Number(other.label.toLowerCase().startsWith(lower)) - Number(one.label.toLowerCase().startsWith(lower)));
-  return fits.length > 0 ? { from, to, items: fits } : null;
+  return offer(word, [...keys, ...listAll(place.path)]);
 }
