@@ -1,6 +1,6 @@
 // Differences of two texts by lines, and the merge of two texts that came from one.
 
-const MOST_PAIRS = 4e6; // of lines that are compared; beyond it the middle counts as changed whole
+const MOST_PAIRS = 1e7; // of lines that are compared; beyond it the middle counts as changed whole
 
 // Return the lines that both have: [[line of one, line of other], …], in order.
 export function matchLines(one, other) {
