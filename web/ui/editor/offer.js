@@ -64,38 +64,27 @@ export function makeOffer({ field, sheet, complete, insert, lineHeight }) {
     // Look again after something was typed: letters open the list, blanks behind a colon or a dash too.
     whenTyped(event) {
       const before = field.value.slice(Math.max(0, field.selectionStart - 2), field.selectionStart);
-      const isTyped = event.inputType === "insertText" || event.inputType === "deleteContentBackward";
-      if (isTyped && event.data?.length === 1 && /[\w-]$|[:\-[,{] $|\[$/.test(before)) open();
-      else if (isTyped && state.found && event.inputType === "deleteContentBackward") open();
+      const isLetter = event.inputType === "insertText" && event.data?.length === 1 && /[\w-]$|[:\-[,{] $|\[$/.test(before);
+      if (isLetter || (state.found && event.inputType === "deleteContentBackward")) open();
       else hide();
     },
     // Return whether the key was meant for the list.
     press(event) {
-      if (event.key === " " && event.ctrlKey) {
-        event.preventDefault();
-        open();
-        return true;
-      }
-      if (!state.found) return false;
       const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-      if (step) {
-        event.preventDefault();
+      if (event.key === " " && event.ctrlKey) open();
+      else if (state.found && step) {
         const count = Math.min(state.found.items.length, MOST_ITEMS);
         state.chosen = (state.chosen + step + count) % count;
         draw();
-        return true;
+      } else if (state.found && (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey))) take(event);
+      else if (state.found && event.key === "Escape") hide();
+      else {
+        if (/^(Arrow|Home|End|Page)/.test(event.key)) hide();
+        return false;
       }
-      if (event.key === "Enter" || (event.key === "Tab" && !event.shiftKey)) {
-        take(event);
-        return true;
-      }
-      if (event.key === "Escape") {
-        event.stopPropagation();
-        hide();
-        return true;
-      }
-      if (/^(Arrow|Home|End|Page)/.test(event.key)) hide();
-      return false;
+      event.preventDefault();
+      event.stopPropagation();
+      return true;
     },
   };
 }
