@@ -23,8 +23,10 @@ def test_a_job_that_is_submitted_stands_there_at_once(site: Server, open_tab: Ca
     row.get_by_text("cancelled").wait_for()
 
 
-def test_nine_tabs_have_one_stream(site: Server, open_tab: Callable[..., Any]) -> None:
-    first = open_tab("#/jobs")
+@pytest.mark.parametrize("host", ["127.0.0.1", "sluice.test"])
+def test_nine_tabs_have_one_stream(site: Server, open_tab: Callable[..., Any], host: str) -> None:
+    """Also on a host name over plain http, where browsers have no locks."""
+    first = open_tab("#/jobs", url=site.url.replace("127.0.0.1", host))
     first.get_by_role("heading", name="Jobs").wait_for()
     tabs = [first, *(first.context.new_page() for _ in range(8))]
     for tab in tabs[1:]:

@@ -90,6 +90,18 @@ def test_a_profile_is_added_and_tested(site: Server, open_tab: Callable[..., Any
     tab.get_by_text("There are no profiles yet").wait_for()
 
 
+def test_another_cluster_in_force_is_named_at_once(site: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/settings/page")
+    tab.get_by_role("link", name="embedded").wait_for()
+    tab.get_by_role("heading", name="Times").wait_for()
+    tab.route(
+        "**/api/session", lambda route: route.fulfill(json=site.http.get("/api/session").json() | {"cluster": "away"})
+    )
+    site.http.post("/api/config/ssh/profiles", json={"name": "other", "hostname": "other.invalid", "username": "ann"})
+    tab.get_by_role("link", name="away").wait_for()
+    site.http.delete("/api/config/ssh/profiles/other")
+
+
 def test_an_endpoint_is_added_disabled_and_deleted(site: Server, open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/settings/notifications")
     tab.get_by_text("Nothing was sent yet").wait_for()

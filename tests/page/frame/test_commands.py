@@ -56,7 +56,7 @@ def test_views_and_commands_by_keys_alone(open_tab: Callable[..., Any]) -> None:
     tab.keyboard.press("ArrowUp")
     assert chosen(tab) == first
     tab.keyboard.type("times utc")
-    assert "Times in UTC" in chosen(tab)
+    assert "Times: UTC" in chosen(tab)
     tab.keyboard.press("Enter")
     box(tab).wait_for(state="detached")
     assert tab.get_by_label("Time zone").input_value() == "UTC"
@@ -67,6 +67,15 @@ def test_views_and_commands_by_keys_alone(open_tab: Callable[..., Any]) -> None:
     tab.keyboard.press("Control+k")
     tab.keyboard.press("Escape")
     box(tab).wait_for(state="detached")
+
+
+@pytest.mark.parametrize(("command", "title"), [("submit a job", "Submit a job"), ("new workflow", "New workflow")])
+def test_commands_open_their_dialogs(open_tab: Callable[..., Any], command: str, title: str) -> None:
+    tab = ready(open_tab("#/settings/page"))
+    tab.keyboard.press("/")
+    box(tab).fill(command)
+    tab.get_by_role("option").filter(has_text=f"{title}…").click()
+    tab.get_by_role("dialog", name=title).wait_for()
 
 
 def test_nothing_found_says_so(open_tab: Callable[..., Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -72,6 +73,29 @@ def test_a_token_that_is_revoked_asks_anew_and_keeps_what_was_typed(site: Server
     assert field.input_value() == "node0" and tab.get_by_role("link", name="node01").is_visible()
     tab.get_by_text("Not live").wait_for(state="hidden")
     tab.troubles.expect("401")
+
+
+def test_another_server_of_the_host_signs_nobody_out(
+    site: Server, open_tab: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Cookies know no ports."""
+    other = Server(tmp_path / "store", "embedded", SLUICE_ALWAYS_ASK="yes")
+    other.http.headers["authorization"] = f"Bearer {other.tokens['admin']}"
+    try:
+        first = open_tab("#/nodes")
+        sign_in(first, site.tokens["read"])
+        second = first.context.new_page()
+        second.goto(f"{other.start().url}/#/nodes")
+        sign_in(second, other.tokens["read"])
+        second.get_by_role("link", name="node01").wait_for()
+        first.reload()
+        first.get_by_role("link", name="node01").wait_for()
+        assert first.get_by_role("dialog").count() == 0
+        second.close()
+    finally:
+        other.close()
+    first.troubles.expect("401")
+    first.troubles.expect("asked ")
 
 
 def test_two_tabs_sign_in_and_out_together(site: Server, open_tab: Callable[..., Any]) -> None:

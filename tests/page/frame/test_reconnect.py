@@ -58,6 +58,18 @@ def test_what_came_while_the_machine_slept_is_there_after_it(site: Server, open_
     tab.get_by_text("Not live since ").wait_for(state="hidden")
 
 
+def test_a_frozen_tab_has_missed_nothing(site: Server, open_tab: Callable[..., Any]) -> None:
+    """Browsers freeze tabs that nobody looks at."""
+    tab = open_tab("#/jobs")
+    first = site.http.post("/api/v1/jobs", json=HELD).json()["job_id"]
+    tab.get_by_role("link", name=first, exact=True).wait_for()
+    state = tab.context.new_cdp_session(tab)
+    state.send("Page.setWebLifecycleState", {"state": "frozen"})
+    second = site.http.post("/api/v1/jobs", json=HELD).json()["job_id"]
+    state.send("Page.setWebLifecycleState", {"state": "active"})
+    tab.get_by_role("link", name=second, exact=True).wait_for()
+
+
 def test_a_form_that_is_open_outlives_a_restart(site: Server, open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/settings/config")
     tab.get_by_role("button", name="Change resources.time_limit").click()

@@ -8,28 +8,20 @@ import { areKeysOn, bindKey, makeKeyTable } from "./keys.js";
 import { openDialog } from "./dialog.js";
 import { tickAges } from "./marks.js";
 import { notify } from "./notice.js";
+import { FAMILIES } from "./states.js";
 import { findCallerAgain, me, signOut, whenCallerChanges } from "./signin.js";
 
 const AGE_MS = 1000;
 const RESTART_MS = 2000; // a server that is just started anew is back within this
 const JUMPS = { o: "overview", j: "jobs", r: "runs", s: "sweeps", w: "workflows", n: "nodes", f: "files", h: "history" };
 
-const PLACES = [
-  ["overview", "Overview"],
-  ["jobs", "Jobs"],
-  ["runs", "Runs"],
-  ["sweeps", "Sweeps"],
-  ["workflows", "Workflows"],
-  ["nodes", "Nodes"],
-  ["reports", "Reports"],
-  ["files", "Files"],
-  ["history", "History"],
-  ["settings", "Settings"],
-];
+const PLACES = ["overview", "jobs", "runs", "sweeps", "workflows", "nodes", "reports", "files", "history", "settings"];
+const SECTIONS = { partitions: "nodes", compare: "runs" };
+const writeTitle = (place) => place[0].toUpperCase() + place.slice(1);
 
 // Build the frame of the page. Returns the place for views.
 export function buildShell(root) {
-  const links = PLACES.map(([name, title]) => h("a", { href: makeLink([name]), "data-place": name }, title));
+  const links = PLACES.map((place) => h("a", { href: makeLink([place]), "data-place": place }, writeTitle(place)));
   const outlet = h("main", { id: "main", tabindex: -1 });
   const search = h("button", { type: "button", id: "search", class: "plain", title: "Search and commands: / or Ctrl-K", onclick: openBox }, "Search ", h("kbd", null, "/"));
   root.append(
@@ -41,11 +33,12 @@ export function buildShell(root) {
   bindKeys();
   setInterval(tickAges, AGE_MS);
   whenZoneChanges(tickAges);
-  whenViewChanges((parts) => {
-    setTitle(PLACES.find(([name]) => name === (parts[0] ?? "overview"))?.[1] ?? "Sluice");
-    markPlace(links, parts[0] ?? "overview");
-  });
-  markPlace(links, readAddress().parts[0] ?? "overview");
+  const showPlace = ([place = "overview"]) => {
+    setTitle(writeTitle(place));
+    markPlace(links, SECTIONS[place] ?? place);
+  };
+  whenViewChanges(showPlace);
+  showPlace(readAddress().parts);
   return outlet;
 
   function skipToMain(event) {
@@ -54,11 +47,9 @@ export function buildShell(root) {
   }
 }
 
-const SECTIONS = { partitions: "nodes", compare: "runs" };
-
 function markPlace(links, place) {
   for (const link of links) {
-    if (link.dataset.place === (SECTIONS[place] ?? place)) {
+    if (link.dataset.place === place) {
       link.setAttribute("aria-current", "page");
       link.scrollIntoView?.({ block: "nearest", inline: "nearest" });
     } else link.removeAttribute("aria-current");
@@ -71,7 +62,8 @@ const loadBox = () => import("../shell/commands.js");
 
 async function openBox() {
   const { openCommands } = await loadBox();
-  openCommands([{ title: "Keys and what they do", hint: "command", act: openKeys }]);
+  const views = PLACES.map((place) => ({ title: `Go to ${place}`, hint: "view", act: () => goTo(makeLink([place])) }));
+  openCommands([...views, { title: "Keys and what they do", hint: "command", act: openKeys }]);
 }
 
 function bindKeys() {
@@ -160,8 +152,7 @@ function describeStatus(status) {
 
 // Put state and progress into the tab: its title, and a mark in the icon.
 export function setTitle(title, { family = null, progress = null } = {}) {
-  const marks = { waiting: "○", running: "▶", done: "✓", failed: "✗", cancelled: "–", unknown: "?" };
-  document.title = [family && marks[family], progress, title, "– Sluice"].filter(Boolean).join(" ");
+  document.title = [FAMILIES[family]?.mark, progress, title, "– Sluice"].filter(Boolean).join(" ");
   setIcon(family);
 }
 

@@ -4,27 +4,23 @@ import { debounce, h, makeId, setAttribute, show } from "../core/dom.js";
 import { get } from "../core/api.js";
 import { goTo, makeLink } from "../core/router.js";
 import { openDialog } from "../core/dialog.js";
-import { chooseZone } from "../core/format.js";
+import { chooseZone, ZONES } from "../core/format.js";
 import { may, me, signOut } from "../core/signin.js";
 
 const WAIT_MS = 120;
 const MOST_FOUND = 30;
-const VIEWS = ["overview", "jobs", "runs", "sweeps", "workflows", "nodes", "reports", "files", "history", "settings"];
 const PLACES = { job: "jobs", node: "nodes", partition: "partitions", workflow: "workflows", run: "runs", sweep: "sweeps" };
 const SETTINGS = ["config", "profiles", "access", "notifications", "page", "about"];
 
 // List what can be done: { title, hint, act, scope }.
 function listCommands(more) {
   return [
-    ...VIEWS.map((view) => ({ title: `Go to ${view}`, hint: "view", act: () => goTo(makeLink([view])) })),
+    ...more,
     ...SETTINGS.map((part) => ({ title: `Settings: ${part}`, hint: "view", act: () => goTo(makeLink(["settings", part])) })),
     { title: "Submit a job…", hint: "command", scope: "write", act: () => goTo(makeLink(["jobs"], { submit: "new" })) },
     { title: "New workflow…", hint: "command", scope: "write", act: () => goTo(makeLink(["workflows"], { new: "yes" })) },
     { title: "Jobs that failed", hint: "view", act: () => goTo(makeLink(["jobs"], { filter: "state=FAILED" })) },
-    { title: "Times in your zone", hint: "command", act: () => chooseZone("viewer") },
-    { title: "Times in UTC", hint: "command", act: () => chooseZone("UTC") },
-    { title: "Times of the cluster", hint: "command", act: () => chooseZone("cluster") },
-    ...more,
+    ...Object.entries(ZONES).map(([zone, words]) => ({ title: `Times: ${words}`, hint: "command", act: () => chooseZone(zone) })),
     ...(me.session?.has_session ? [{ title: "Sign out", hint: "command", act: signOut }] : []),
   ].filter(({ scope }) => !scope || may(scope));
 }
