@@ -139,7 +139,7 @@ def test_the_best_cell(page: Any, why: str, values: list[Any], goal: str, best: 
 @pytest.mark.parametrize(
     ("metric", "goal"),
     [("train.loss", "min"), ("eval.rmse", "min"), ("loss_job.accuracy", "max"), ("duration_seconds", "min"),
-     ("test.f1", "max")],
+     ("test.f1", "max"), ("train.loss.last", "min"), ("eval.answer_accuracy", "max"), ("eval.wer", "min")],
 )  # fmt: skip
 def test_which_values_are_good(page: Any, metric: str, goal: str) -> None:
     assert call(page, "cells", f'own.guessGoal("{metric}")') == goal
@@ -219,13 +219,13 @@ def test_the_nearest_line_and_point(page: Any) -> None:
 @pytest.mark.parametrize(
     ("why", "matrix", "wanted", "across", "down", "size"),
     [
-        ("one axis is one line", {"a": [1, 2, 3]}, "{}", "a", [], (3, 1)),
-        ("two", {"a": [1, 2], "b": [1, 2, 3]}, "{}", "b", ["a"], (3, 2)),
-        ("two, the other way", {"a": [1, 2], "b": [1, 2, 3]}, '{ across: "a" }', "a", ["b"], (2, 3)),
-        ("three", {"a": [1, 2, 3], "b": [1, 2], "c": [5, 6]}, "{}", "a", ["b", "c"], (3, 4)),
-        ("three, chosen", {"a": [1, 2, 3], "b": [1, 2], "c": [5, 6]}, '{ across: "c", down: "a" }', "c", ["b", "a"],
+        ("one axis is one line", {"a": [1, 2, 3]}, "null", "a", [], (3, 1)),
+        ("two", {"a": [1, 2], "b": [1, 2, 3]}, "null", "b", ["a"], (3, 2)),
+        ("two, the other way", {"a": [1, 2], "b": [1, 2, 3]}, '"a"', "a", ["b"], (2, 3)),
+        ("three", {"a": [1, 2, 3], "b": [1, 2], "c": [5, 6]}, "null", "a", ["b", "c"], (3, 4)),
+        ("three, chosen", {"a": [1, 2, 3], "b": [1, 2], "c": [5, 6]}, '"c", "a"', "c", ["b", "a"],
          (2, 6)),
-        ("axes of one value take no place", {"a": [1, 2], "b": [1], "c": [1, 2]}, "{}", "a", ["c"], (2, 2)),
+        ("axes of one value take no place", {"a": [1, 2], "b": [1], "c": [1, 2]}, "null", "a", ["c"], (2, 2)),
     ],
 )  # fmt: skip
 def test_the_matrix_is_laid_out(
@@ -237,8 +237,8 @@ def test_the_matrix_is_laid_out(
       for (const [name, values] of Object.entries({matrix}))
         all = all.flatMap((args) => values.map((value) => ({{ ...args, [name]: value }})));
       const cells = all.map((args, at) => ({CELL})(at, "completed", at, args));
-      const found = own.layOutMatrix(cells, axes, {wanted});
-      const places = [...found.places.values()];
+      const found = own.layOut(cells, axes, {wanted});
+      const places = found.places.map(({{ column, row }}) => [column, row]);
       return [found.across, found.down, [new Set(places.map(([column]) => column)).size, found.rows.length],
         new Set(places.map(String)).size === cells.length];
     }})()"""
@@ -249,8 +249,8 @@ def test_rows_without_cells_take_no_place(page: Any) -> None:
     code = f"""(() => {{
       const axes = own.listAxes({{ a: [1, 2], b: [1, 2, 3] }});
       const cells = [[1, 1], [2, 1], [1, 3]].map(([a, b], at) => ({CELL})(at, "completed", at, {{ a, b }}));
-      const found = own.layOutMatrix(cells, axes, {{ across: "a" }});
-      return [found.rows, [...found.places.values()]];
+      const found = own.layOut(cells, axes, "a");
+      return [found.rows, found.places.map(({{ column, row }}) => [column, row])];
     }})()"""
     assert call(page, "cells", code) == [["1", "3"], [[0, 0], [1, 0], [0, 1]]]
 
@@ -259,7 +259,7 @@ def test_a_long_axis_goes_on_in_the_next_line(page: Any) -> None:
     code = f"""(() => {{
       const values = Array.from({{ length: 1000 }}, (_, at) => at);
       const cells = values.map((a, at) => ({CELL})(at, "completed", at, {{ a }}));
-      const found = own.layOutMatrix(cells, own.listAxes({{ a: values }}));
+      const found = own.layOut(cells, own.listAxes({{ a: values }}));
       return [found.width, found.rows.length, found.rows[1]];
     }})()"""
     assert call(page, "cells", code) == [45, 23, "45 …"]

@@ -84,7 +84,7 @@ def test_a_sweep_live_to_its_end(site: Server, open_tab: Callable[..., Any]) -> 
     tab = open_tab(f"#/sweeps/{number}")
     tab.get_by_text("4 of 4 ended", exact=True).wait_for()
     _expect(tab).to_have_title(re.compile("^✓ 4/4 fit"))
-    _expect(tab.locator(".cell-words text")).to_have_text(["0.1429", "0.4286", "1.143", "1.429"])
+    _expect(tab.get_by_role("region", name="Matrix").locator(".cell-words text")).to_have_text(["0.1429", "0.4286", "1.143", "1.429"])
     _expect(tab.get_by_role("button", name="lr = 0.01, seed = 1 (train.loss 0.14286)")).to_be_visible()
     assert sorted(_list_numbers(tab)) == [0, 1, 2, 3]
 
@@ -108,7 +108,7 @@ def test_plots_need_no_set_up(page: Any) -> None:
     _expect(page.get_by_label("Log across")).to_be_checked()
     names = page.locator("svg.parallels .axis-name").evaluate_all("(all) => all.map((each) => each.firstChild.data)")
     assert names == ["lr (log)", "seed", "train.loss"]
-    assert page.locator(".heat-numbers text").count() == 9
+    assert page.get_by_role("region", name="Over two axes").locator(".cell-words text").count() == 9
     _expect(page.locator(".plot-best")).to_have_text("best 0.14286")
 
 
@@ -157,10 +157,10 @@ def test_one_selection_everywhere(page: Any) -> None:
     _expect(page.get_by_role("heading", name="Cell 4")).to_be_visible()
     assert page.locator(".plot-over .ring.selected").count() == 4, "matrix, points, heat map and lines"
     assert "cell=4" in _query(page)
-    box = page.locator(".matrix svg").first.bounding_box()
-    rows = page.locator(".matrix .plot-label text")
+    box = page.locator(".grid svg").first.bounding_box()
+    rows = page.locator(".grid .plot-label text")
     assert rows.count() > 4
-    place = page.locator(".matrix .cell-words text").nth(7)
+    place = page.get_by_role("region", name="Matrix").locator(".cell-words text").nth(7)
     place.scroll_into_view_if_needed()
     at = place.bounding_box()
     assert box is not None
@@ -275,11 +275,11 @@ def test_the_matrix_by_keyboard(page: Any) -> None:
     matrix.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    _expect(page.locator(".matrix + .readout")).to_have_text("lr = 0.01, seed = 2: completed, train.loss = 0.28571")
+    _expect(page.get_by_role("region", name="Matrix").locator(".readout")).to_have_text("lr = 0.01, seed = 2: completed, train.loss = 0.28571")
     page.keyboard.press("Enter")
     _expect(page.get_by_role("heading", name="Cell 4")).to_be_visible()
     page.keyboard.press("End")
-    _expect(page.locator(".matrix + .readout")).to_have_text("lr = 1, seed = 2: failed")
+    _expect(page.get_by_role("region", name="Matrix").locator(".readout")).to_have_text("lr = 1, seed = 2: failed")
 
 
 def test_each_state_has_its_shape_and_word(page: Any, swept: int, site: Server, open_tab: Callable[..., Any]) -> None:
@@ -291,9 +291,9 @@ def test_each_state_has_its_shape_and_word(page: Any, swept: int, site: Server, 
     tab.goto(f"/#/sweeps/{swept}")
     tab.locator(".cell-mark.failed[d]").wait_for(state="attached")
     read = "(all) => all.map((each) => each.getAttribute('d').split('M')[1].replace(/^[^a-z]*/, ''))"
-    marks = tab.locator(".cell-mark[d]").evaluate_all(read)
+    marks = tab.get_by_role("region", name="Matrix").locator(".cell-mark[d]").evaluate_all(read)
     assert len(marks) == len(set(marks)) == 5, "five shapes"
-    words = set(tab.locator(".cell-words text").all_text_contents())
+    words = set(tab.get_by_role("region", name="Matrix").locator(".cell-words text").all_text_contents())
     assert words == {"without a …", "failed", "cancelled", "running", "pending"}
 
 
@@ -362,12 +362,49 @@ def test_ten_thousand_cells(site: Server, open_tab: Callable[..., Any]) -> None:
     number = sweep_pages.start(site, "hold", matrix, max_parallel=1)
     site.http.post(f"/api/sweep_runs/{number}/cancel")
     sweep_pages.finish(site, number)
-    tab = _open(open_tab, f"#/sweeps/{number}")
-    assert tab.locator(".matrix *").count() < 400, "a few paths, not ten thousand nodes"
+    tab = open_tab(f"#/sweeps/{number}")
+    tab.locator(".cell-fill[d]").first.wait_for()
+    assert tab.locator(".tbody > .tr").count() == 0, "what is out of sight is not drawn"
+    assert tab.get_by_role("region", name="Matrix").locator("svg *").count() < 400, "a few paths, not ten thousand nodes"
     tab.get_by_role("group", name="Matrix of 10,000 cells").focus()
     tab.keyboard.press("PageDown")
-    _expect(tab.locator(".matrix + .readout")).to_contain_text("seed = 10: cancelled")
+    _expect(tab.get_by_role("region", name="Matrix").locator(".readout")).to_contain_text("seed = 10: cancelled")
+    tab.get_by_role("region", name="Results").scroll_into_view_if_needed()
+    tab.locator(".tbody > .tr").first.wait_for()
     assert tab.locator(".tbody > .tr").count() < 200
     _expect(tab.get_by_role("table", name="Results")).to_have_attribute("aria-rowcount", "10001")
     lack = re.compile("[0-9,]{5,6} cells not shown: [0-9,]{5,6} cancelled")
     _expect(tab.get_by_role("button", name=lack)).to_be_visible()
+
+
+def test_nothing_moves_under_the_hand(site: Server, open_tab: Callable[..., Any]) -> None:
+    number = sweep_pages.start(site, "fit", {"lr": [1], "seed": [2, 3]}, max_parallel=1)
+    sweep_pages.finish(site, number)
+    tab = _open(open_tab, f"#/sweeps/{number}?cell=0")
+    tab.get_by_role("button", name="Columns").click()
+    shown = tab.locator(".cell-failure pre").first
+    shown.wait_for()
+    shown.evaluate("(pre) => getSelection().selectAllChildren(pre)")
+    chosen = tab.evaluate("String(getSelection())")
+    log = tab.get_by_role("button", name="Show its log")
+    log.evaluate("(button) => button.focus()")
+    last = max(cell["id"] for cell in site.http.get(f"/api/sweep_runs/{number}/cells").json())
+    site.http.post(f"/api/sweep_runs/{number}/rerun", json={"cells": [last]})
+    tab.get_by_text("1 of 2 ended, 1 failed").first.wait_for()
+    sweep_pages.finish(site, number)
+    tab.get_by_text("2 of 2 ended, 1 failed", exact=True).wait_for()
+    _expect(log).to_be_focused()
+    assert tab.evaluate("String(getSelection())") == chosen != ""
+    _expect(tab.locator(".menu:popover-open")).to_be_visible()
+
+
+def test_a_sweep_again_with_other_values(page: Any, swept: int) -> None:
+    page.get_by_role("button", name="Run with other values").click()
+    dialog = page.get_by_role("dialog", name="Run fit")
+    _expect(dialog.get_by_label("lr takes")).to_have_value("0.001, 0.01, 0.1, 1")
+    _expect(dialog.get_by_label("Cells at once")).to_have_value("4")
+    dialog.get_by_label("lr takes").fill("0.01")
+    dialog.get_by_label("seed takes").fill("1, 3")
+    dialog.get_by_role("button", name="Start the sweep").click()
+    page.get_by_text("2 of 2 ended", exact=True).wait_for()
+    assert f"#/sweeps/{swept}" not in page.url

@@ -30,7 +30,7 @@ def test_none_yet_and_then_the_first(site: Server, open_tab: Callable[..., Any])
     row.get_by_text("4 of 4 ended, 1 failed").wait_for()
     _expect(row).to_contain_text("lr (2) × seed (2)")
     _expect(row).to_contain_text("train.loss 0.14286 (lr = 0.01, seed = 1)")
-    _expect(tab.get_by_role("status").filter(has_text="1 sweep, 1 failed")).to_be_visible()
+    _expect(tab.get_by_role("status").filter(has_text="1 sweep: 1 failed")).to_be_visible()
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +49,8 @@ def test_filters_stand_in_the_address(site: Server, ended_sweep: int, open_tab: 
     tab.get_by_role("link", name=str(ended_sweep), exact=True).wait_for()
     _expect(link).to_have_count(0)
     tab.get_by_label("Show").select_option("open")
-    tab.get_by_text("is waiting or running.").wait_for()
-    tab.get_by_role("button", name="Show all").click()
+    tab.get_by_text("fits the filter.").wait_for()
+    tab.get_by_role("button", name="Clear the filter").click()
     _expect(link).to_be_visible()
 
 
@@ -90,5 +90,5 @@ def test_a_list_that_cannot_be_read_says_so(open_tab: Callable[..., Any]) -> Non
     denied = {"detail": "This needs the scope read"}
     tab.route("**/api/sweep_runs", lambda route: route.fulfill(status=403, json=denied))
     tab.goto("/#/sweeps")
-    tab.get_by_text("You may not see The sweeps. This needs the scope read").wait_for()
+    tab.get_by_text("You may not see the sweeps. This needs the scope read").wait_for()
     tab.troubles.expect("403")

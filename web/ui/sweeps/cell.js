@@ -1,13 +1,13 @@
 // One cell of a sweep: its values, why it failed, its jobs and their logs.
 
-import { h, setText, show } from "../core/dom.js";
+import { h, keepInStep, setAttribute, setText, show } from "../core/dom.js";
 import { get } from "../core/api.js";
 import { makeAction } from "../core/action.js";
 import { makeLiveDocument } from "../core/live.js";
-import { fillState, makeState } from "../core/marks.js";
+import { fillState } from "../core/marks.js";
 import { makeCopyButton, showProblem } from "../core/notice.js";
 import { changeQuery, makeLink, readAddress } from "../core/router.js";
-import { findFamily } from "../core/states.js";
+import { findFamily, isOpen } from "../core/states.js";
 import { writeDuration, writeTime } from "../core/format.js";
 import { makeLogViewer } from "../log/viewer.js";
 import { getNumber, nameCell, writeDifference } from "./cells.js";
@@ -17,26 +17,26 @@ import { writeValue } from "./scales.js";
 //
 // Returns { node, show(cell or null, model), close }.
 export function makeCellPane({ whenBased, whenClosed }) {
+  const own = { cell: null, model: null, document: null, viewer: null, job: null };
   const title = h("h2", { id: "cell-title" });
   const state = h("span", { class: "state" });
-  const pin = h("button", { type: "button", onclick: () => whenBased(pin.getAttribute("aria-pressed") === "true" ? null : own.cell.key) }, "Baseline");
+  const pin = h("button", { type: "button", onclick: () => whenBased(own.model.base === own.cell ? null : own.cell.key) }, "Baseline");
   const path = () => `api/workflows/runs/${own.cell.key}`;
   const cancel = makeAction({ label: "Cancel cell", question: () => `Cancel the cell ${nameCell(own.cell, own.model.axes)}?`, call: () => ({ method: "POST", path: `${path()}/cancel` }), done: () => "The cell is being cancelled." });
   const again = makeAction({ label: "Re-run cell", call: () => ({ method: "POST", path: `api/sweep_runs/${own.model.sweep.id}/rerun`, body: { cells: [own.cell.key] } }), done: () => "The cell runs again." });
   const link = h("a", null, "Open its run");
   const error = h("pre", { class: "cell-failure" });
-  const values = h("table", { class: "values" });
+  const values = h("tbody");
+  const toBase = h("th", { scope: "col" }, "To baseline");
   const jobs = h("div", { class: "bar", role: "group", "aria-label": "Jobs of the cell" });
   const facts = h("p", { class: "hint" });
   const logPlace = h("div");
-  const node = h(
-    "aside",
-    { class: "cell-pane pane", "aria-labelledby": "cell-title", hidden: true },
+  const node = h("aside", { class: "cell-pane pane", "aria-labelledby": "cell-title", hidden: true },
     h("div", { class: "bar" }, title, state, h("button", { type: "button", class: "plain", "aria-label": "Close the cell", onclick: whenClosed }, "×")),
     h("div", { class: "bar" }, pin, again, cancel, link),
-    error, facts, values, jobs, logPlace,
-  );
-  const own = { cell: null, model: null, document: null, viewer: null, job: null, told: "" };
+    error, facts,
+    h("table", { class: "values" }, h("caption", { class: "unseen" }, "Values of the cell"), h("thead", null, h("tr", null, ["Name", "Value"].map((word) => h("th", { scope: "col" }, word)), toBase, h("th", { scope: "col" }, "Copy"))), values),
+    jobs, logPlace);
 
   function showCell(cell, model) {
     const isOther = own.cell?.key !== cell?.key;
@@ -44,74 +44,72 @@ export function makeCellPane({ whenBased, whenClosed }) {
     node.hidden = cell === null;
     if (isOther) openRun();
     if (cell === null) return;
+    const { row } = cell;
     setText(title, `Cell ${cell.number}`);
-    fillState(state, cell.row.status);
-    pin.setAttribute("aria-pressed", String(model.base === cell));
-    const isOpen = cell.family === "waiting" || cell.family === "running";
-    cancel.hidden = !isOpen;
-    again.hidden = isOpen;
+    fillState(state, row.status);
+    setAttribute(pin, "aria-pressed", String(model.base === cell));
+    cancel.hidden = !isOpen(row.status);
+    again.hidden = isOpen(row.status);
     link.href = makeLink(["runs", cell.key]);
-    error.hidden = !cell.row.error;
-    setText(error, cell.row.error ?? "");
-    setText(facts, [cell.row.duration_seconds !== null && `took ${writeDuration(cell.row.duration_seconds)}`, cell.row.completed_at && `ended ${writeTime(cell.row.completed_at)}`].filter(Boolean).join(", "));
+    error.hidden = !row.error;
+    setText(error, row.error);
+    setText(facts, [row.duration_seconds !== null && `took ${writeDuration(row.duration_seconds)}`, row.completed_at && `ended ${writeTime(row.completed_at)}`].filter(Boolean).join(", "));
     drawValues(cell, model);
   }
 
-  function drawValues({ row }, { base, cells, axes }) {
-    const told = JSON.stringify([own.cell.key, row.args, row.result, base?.key, base?.row.result]);
-    if (told === own.told) return;
-    own.told = told;
-    const named = [...axes.map(({ name }) => [name, row.args[name], ""]), ...Object.entries(row.result).map(([name, value]) => [name, value, base && base !== own.cell ? writeDifference(getNumber(own.cell, name), getNumber(base, name)) : ""])];
-    const hasBase = base && base !== own.cell;
-    show(
-      values,
-      h("caption", { class: "unseen" }, `Values of cell ${own.cell.number} of ${cells.length}`),
-      h("thead", null, h("tr", null, ["Name", "Value", ...(hasBase ? ["To baseline"] : []), "Copy"].map((word) => h("th", { scope: "col" }, word)))),
-      h("tbody", null, named.map(([name, value, difference]) => {
-        const text = value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value);
-        return h("tr", null, h("th", { scope: "row" }, name), h("td", { title: text }, writeValue(value)), hasBase && h("td", null, difference), h("td", null, makeCopyButton(() => text)));
-      })),
-    );
+  function drawValues(cell, { base, axes }) {
+    const hasBase = Boolean(base) && base !== cell;
+    toBase.hidden = !hasBase;
+    const named = [...axes.map(({ name }) => [name, cell.row.args[name]]), ...Object.entries(cell.row.result).map(([name, value]) => [name, value, name])];
+    keepInStep(values, named, ([name, , result]) => `${result ? "result" : "arg"} ${name}`, ([name]) => {
+      const line = h("tr", null, h("th", { scope: "row" }, name), h("td"), h("td"), h("td", null, makeCopyButton(() => line.children[1].title)));
+      return line;
+    });
+    named.forEach(([, value, result], at) => {
+      const [, text, difference] = values.children[at].children;
+      setText(text, writeValue(value));
+      text.title = typeof value === "string" ? value : (JSON.stringify(value) ?? "");
+      difference.hidden = !hasBase;
+      setText(difference, result && hasBase ? writeDifference(getNumber(cell, result), getNumber(base, result)) : "");
+    });
   }
 
   // --- its jobs ------------------------------------------------------------------------------------------------------
 
   function openRun() {
     own.document?.close();
-    own.document = null;
     openLog(null);
     show(jobs);
     if (own.cell === null) return;
     const { key } = own.cell;
     const document = (own.document = makeLiveDocument({ kinds: ["run"], isOwn: (change) => change.id === key, load: ({ signal }) => get(`api/workflows/runs/${key}`, {}, { signal }) }));
     document.listen(() => {
-      if (own.document !== document) return;
       if (document.state === "failed") showProblem(logPlace, "The jobs of the cell", document.problem, document.reload);
       else drawJobs(document.value);
     });
   }
 
   function drawJobs(run) {
-    const asked = readAddress().query.get("job");
-    const named = (name) => run.jobs.find((job) => job.name === name && job.job_id);
     const begun = run.jobs.filter((job) => job.job_id);
-    const chosen = named(asked) ?? begun.find((job) => findFamily(job.slurm_state) === "failed") ?? begun.at(-1) ?? null;
-    show(jobs, run.jobs.map((job) => makeJob(job, job === chosen, run)));
+    const asked = readAddress().query.get("job");
+    const chosen = begun.find(({ name }) => name === asked) ?? begun.find((job) => findFamily(job.slurm_state) === "failed") ?? begun.at(-1) ?? null;
+    keepInStep(jobs, run.jobs, ({ name }) => name, ({ name }) => {
+      const choose = () => {
+        changeQuery({ job: name, lines: null, stream: null });
+        drawJobs(own.document.value);
+      };
+      return h("span", { class: "chip" }, h("button", { type: "button", class: "plain link", onclick: choose }, name), h("span", { class: "state" }), h("a"), h("span"));
+    });
+    run.jobs.forEach((job, at) => {
+      const [button, mark, link, attempts] = jobs.children[at].children;
+      button.disabled = !job.job_id;
+      setAttribute(button, "aria-pressed", String(job === chosen));
+      fillState(mark, job.job_id ? job.slurm_state : "waiting");
+      setText(link, job.job_id && `job ${job.job_id}`);
+      setAttribute(link, "href", job.job_id && makeLink(["jobs", job.job_id]));
+      setText(attempts, job.attempts.length > 1 ? `attempt ${job.attempts.length}` : "");
+    });
     openLog(chosen, run);
-  }
-
-  function makeJob(job, isChosen, run) {
-    const choose = () => {
-      changeQuery({ job: job.name, lines: null, stream: null });
-      drawJobs(run);
-    };
-    const attempts = job.attempts.length > 1 ? `, attempt ${job.attempts.length}` : "";
-    return h(
-      "span", { class: "chip" },
-      h("button", { type: "button", class: "plain link", "aria-pressed": String(isChosen), disabled: !job.job_id, onclick: choose }, job.name),
-      makeState(job.job_id ? job.slurm_state : "waiting"), attempts,
-      job.job_id && h("a", { href: makeLink(["jobs", job.job_id]) }, ` job ${job.job_id}`),
-    );
   }
 
   function openLog(job, run) {

@@ -1,10 +1,12 @@
 // What a sweep's page knows of its cells: axes, metrics, the best one, what is missing. Pure.
 
 import { findFamily } from "../core/states.js";
-import { makeValueKey, readNumber, writeValue } from "./scales.js";
+import { writeCount } from "../core/format.js";
+import { makeValueKey, readNumber, writeNumber, writeValue } from "./scales.js";
 
+const MOST_COLUMNS = 120;
 export const DURATION = "duration_seconds";
-const SMALL_IS_GOOD = /loss|err|mse|mae|rmse|nll|perplexity|ppl|time|duration|seconds|latency|cost|regret|distance|wer|fid/i;
+const SMALL_IS_GOOD = /loss|error|perplexity|entropy|duration|seconds|latency|cost|regret|distance|(^|[^a-z])(err|r?mse|mae|nll|ppl|time|wer|cer|fid)([^a-z]|$)/i;
 
 // Make what is drawn of a cell from its row.
 export function makeCell(row, at) {
@@ -31,11 +33,7 @@ export function listAxes(matrix) {
 }
 
 // List the names of all results, in the order in which they came.
-function listResults(cells) {
-  const names = new Set();
-  for (const cell of cells) for (const name of Object.keys(cell.row.result)) names.add(name);
-  return [...names];
-}
+const listResults = (cells) => [...new Set(cells.flatMap(({ row }) => Object.keys(row.result)))];
 
 // List what cells can be compared by: results that are numbers, and how long the cells took.
 export function listMetrics(cells) {
@@ -45,15 +43,12 @@ export function listMetrics(cells) {
 
 // Choose the metric that is shown at first: the first that differs between cells.
 export function chooseMetric(cells, metrics) {
-  const differs = (name) => {
-    const first = cells.find((cell) => getNumber(cell, name) !== null);
-    return first && cells.some((cell) => getNumber(cell, name) !== null && getNumber(cell, name) !== getNumber(first, name));
-  };
+  const differs = (name) => new Set(cells.map((cell) => getNumber(cell, name)).filter((number) => number !== null)).size > 1;
   return metrics.find((name) => name !== DURATION && differs(name)) ?? metrics[0];
 }
 
-// Guess by its name whether the lowest value of a metric is the best: "min" or "max".
-export const guessGoal = (metric) => (SMALL_IS_GOOD.test(metric.split(".").at(-1)) ? "min" : "max");
+// Guess by its name, without that of its job, whether the lowest value of a metric is the best: "min" or "max".
+export const guessGoal = (metric) => (SMALL_IS_GOOD.test(metric.replace(/^[^.]*\./, "")) ? "min" : "max");
 
 // Find the best cell by a metric; null where no cell has a finite value.
 export function findBest(cells, metric, goal) {
@@ -66,25 +61,21 @@ export function findBest(cells, metric, goal) {
   return best?.cell ?? null;
 }
 
+const LACKS = { done: "without a value", unknown: "without a value" };
+
 // Say why a cell has no place in a plot of a metric: "failed", "NaN", …; null where it has one.
 export function findLack(cell, metric) {
   if (getNumber(cell, metric) !== null) return null;
-  const number = readNumber(cell.row.result[metric]);
-  if (metric !== DURATION && number !== null) return Number.isNaN(number) ? "NaN" : number < 0 ? "−∞" : "∞";
-  return { done: "without a value", waiting: "waiting", running: "running", failed: "failed", cancelled: "cancelled" }[cell.family] ?? "without a value";
+  const number = metric === DURATION ? null : readNumber(cell.row.result[metric]);
+  return number === null ? (LACKS[cell.family] ?? cell.family) : writeNumber(number);
 }
 
 // Say in a sentence which cells a plot of a metric does not show; "" where it shows all.
 export function describeLack(cells, metric) {
-  const counts = new Map();
-  for (const cell of cells) {
-    const lack = findLack(cell, metric);
-    if (lack) counts.set(lack, (counts.get(lack) ?? 0) + 1);
-  }
-  const total = [...counts.values()].reduce((sum, count) => sum + count, 0);
-  if (total === 0) return "";
-  const parts = [...counts].sort((one, other) => other[1] - one[1]).map(([word, count]) => `${count.toLocaleString("en")} ${word}`);
-  return `${total.toLocaleString("en")} ${total === 1 ? "cell" : "cells"} not shown: ${parts.join(", ")}`;
+  const lacks = cells.map((cell) => findLack(cell, metric)).filter(Boolean);
+  if (lacks.length === 0) return "";
+  const counts = [...Map.groupBy(lacks, (lack) => lack)].sort(([, one], [, other]) => other.length - one.length);
+  return `${writeCount(lacks.length, "cell")} not shown: ${counts.map(([lack, { length }]) => `${length.toLocaleString("en")} ${lack}`).join(", ")}`;
 }
 
 // Name a cell by the values of the axes that vary.
@@ -93,19 +84,22 @@ export function nameCell(cell, axes) {
   return named.length > 0 ? named.join(", ") : `cell ${cell.number}`;
 }
 
-// List the args and results, and say of each whether it differs between cells.
-export function listColumns(cells, axes) {
-  const names = [...new Set([...axes.map(({ name }) => name), ...cells.flatMap((cell) => Object.keys(cell.row.args))])];
-  return [
-    ...names.map((name) => ({ name, kind: "arg", differs: doValuesDiffer(cells, (cell) => cell.row.args[name]) })),
-    ...listResults(cells).map((name) => ({ name, kind: "result", differs: doValuesDiffer(cells.filter(({ row }) => name in row.result), ({ row }) => row.result[name]) })),
-  ];
+// Say in a sentence what is known of a cell.
+export function describeCell(cell, { axes, metric, best }) {
+  const number = getNumber(cell, metric);
+  return [`${nameCell(cell, axes)}: ${cell.row.status}`, number !== null && `${metric} = ${writeNumber(number)}`, best === cell && "the best"].filter(Boolean).join(", ");
 }
 
-function doValuesDiffer(cells, pick) {
-  if (cells.length < 2) return cells.length === 1;
-  const first = makeValueKey(pick(cells[0]));
-  return cells.some((cell) => makeValueKey(pick(cell)) !== first);
+// List the args and results, and say of each whether it differs between cells.
+export function listColumns(cells, axes) {
+  const args = [...new Set([...axes.map(({ name }) => name), ...cells.flatMap((cell) => Object.keys(cell.row.args))])];
+  const results = listResults(cells);
+  const make = (kind, field, among) => (name) => {
+    const own = among(name);
+    const first = own.length > 0 && makeValueKey(own[0].row[field][name]);
+    return { name, kind, differs: own.length === 1 || own.some((cell) => makeValueKey(cell.row[field][name]) !== first) };
+  };
+  return [...args.map(make("arg", "args", () => cells)), ...results.map(make("result", "result", (name) => cells.filter(({ row }) => name in row.result)))];
 }
 
 // Write the difference of a number to that of the baseline: "+0.25".
@@ -125,58 +119,78 @@ export function isWithin(cell, limits, scales) {
   });
 }
 
-const FILTERS = {
-  open: ({ family }) => family === "waiting" || family === "running",
-  missing: (cell, metric) => findLack(cell, metric) !== null,
-};
-
 // Return whether a cell passes the filter by state: a family, "open", or "missing" a value of the metric.
-export function hasState(cell, filter, metric) {
-  if (!filter) return true;
-  return FILTERS[filter] ? FILTERS[filter](cell, metric) : cell.family === filter;
+export function hasState({ family, ...cell }, filter, metric) {
+  if (filter === "open") return family === "waiting" || family === "running";
+  if (filter === "missing") return findLack({ family, ...cell }, metric) !== null;
+  return !filter || family === filter;
+}
+
+// Remember what was made last, for as long as the same is given.
+export function keepLast(make) {
+  let [last, made] = [[], null];
+  return (...given) => {
+    if (made === null || given.some((each, at) => each !== last[at])) [last, made] = [given, make(...given)];
+    return made;
+  };
 }
 
 // Lay cells out in rows and columns: one axis across, all others that vary down, the chosen one last.
 //
-// A matrix of one axis, or whose axis across is long, goes on in the next line. Returns { columns, rows (labels), across,
-// down (names), places: Map of the cell's key to [column, row] }.
-export function layOutMatrix(cells, axes, { across, down } = {}, mostColumns = 120) {
+// A matrix of one axis, or whose axis across is long, goes on in the next line. Returns { across, down (names), columns,
+// rows (labels), width, places: [{ column, row, numbers of its cells }], byPlace ("column,row" → place), placeOf (key → place) }.
+export function layOut(cells, axes, across, down) {
   const varying = axes.filter((axis) => axis.varies);
-  if (varying.length < 2) return layOutLines(cells, varying[0] ?? axes[0], mostColumns);
-  const acrossAxis = varying.find(({ name }) => name === across) ?? varying.reduce((one, other) => (other.values.length > one.values.length ? other : one));
-  const rest = varying.filter((axis) => axis !== acrossAxis);
-  const downAxis = rest.find(({ name }) => name === down) ?? rest.at(-1);
-  const downAxes = [...rest.filter((axis) => axis !== downAxis), downAxis];
-  const positions = new Map(varying.map(({ name, values }) => [name, new Map(values.map((value, at) => [makeValueKey(value), at]))]));
-  const findAt = (cell, { name }) => positions.get(name).get(makeValueKey(cell.row.args[name])) ?? 0;
-  const used = new Map(); // rows that have cells, by their place among all combinations
-  const found = cells.map((cell) => {
-    const row = downAxes.reduce((sum, axis) => sum * axis.values.length + findAt(cell, axis), 0);
-    if (!used.has(row)) used.set(row, cell);
-    return [cell.key, findAt(cell, acrossAxis), row];
+  const laid = varying.length < 2 ? layOutLines(cells, varying[0] ?? axes[0]) : layOutAxes(cells, chooseAxes(varying, across, down));
+  const byPlace = new Map();
+  const placeOf = new Map();
+  cells.forEach((cell, at) => {
+    const [column, row] = laid.locate(cell, at);
+    const place = byPlace.get(`${column},${row}`) ?? { column, row, numbers: [] };
+    if (place.numbers.push(at) === 1) byPlace.set(`${column},${row}`, place);
+    placeOf.set(cell.key, place);
   });
+  return { ...laid, places: [...byPlace.values()], byPlace, placeOf };
+}
+
+// Choose which of the axes that vary goes across, and in which order the others go down: those that are asked for, or
+// the longest, or the last.
+export function chooseAxes(varying, across, down) {
+  const find = (name) => varying.find((axis) => axis.name === name);
+  const columns = find(across) ?? varying.reduce((one, other) => (other.values.length > one.values.length ? other : one));
+  const rest = varying.filter((axis) => axis !== columns);
+  const last = rest.find(({ name }) => name === down) ?? rest.at(-1);
+  return [columns, ...rest.filter((axis) => axis !== last), last];
+}
+
+function layOutAxes(cells, [columns, ...rows]) {
+  const places = new Map([columns, ...rows].map(({ name, values }) => [name, new Map(values.map((value, at) => [makeValueKey(value), at]))]));
+  const findAt = (cell, { name }) => places.get(name).get(makeValueKey(cell.row.args[name])) ?? 0;
+  const findRow = (cell) => rows.reduce((sum, axis) => sum * axis.values.length + findAt(cell, axis), 0);
+  const found = cells.map(findRow); // among all combinations, of which some may have no cells
+  const used = new Map(found.map((row, at) => [row, cells[at]]));
   const order = [...used.keys()].sort((one, other) => one - other);
   const rowOf = new Map(order.map((row, at) => [row, at]));
-  const places = new Map(found.map(([key, column, row]) => [key, [column, rowOf.get(row)]]));
   return {
-    across: acrossAxis.name,
-    down: downAxes.map(({ name }) => name),
-    columns: acrossAxis.values.map(writeValue),
-    rows: order.map((row) => downAxes.map(({ name }) => writeValue(used.get(row).row.args[name])).join(" · ")),
-    places,
+    across: columns.name,
+    down: rows.map(({ name }) => name),
+    columns: columns.values.map(writeValue),
+    rows: order.map((row) => rows.map(({ name }) => writeValue(used.get(row).row.args[name])).join(" · ")),
+    width: columns.values.length,
+    locate: (cell, at) => [findAt(cell, columns), rowOf.get(found[at])],
   };
 }
 
-function layOutLines(cells, axis, mostColumns) {
-  const width = cells.length <= mostColumns ? cells.length : Math.ceil(Math.sqrt(cells.length * 2));
-  const isOneLine = width >= cells.length;
+function layOutLines(cells, axis) {
+  const width = cells.length <= MOST_COLUMNS ? cells.length : Math.ceil(Math.sqrt(cells.length * 2));
   const label = (cell) => (axis ? writeValue(cell.row.args[axis.name]) : String(cell.number));
+  const isOneLine = width === cells.length;
   return {
     across: axis?.name ?? "cell",
     down: [],
     columns: isOneLine ? cells.map(label) : [],
     rows: isOneLine ? [""] : cells.filter((_, at) => at % width === 0).map((cell) => `${label(cell)} …`),
     width,
-    places: new Map(cells.map((cell, at) => [cell.key, [at % width, Math.floor(at / width)]])),
+    locate: (_, at) => [at % width, Math.floor(at / width)],
   };
 }

@@ -1,15 +1,17 @@
 // Parallel coordinates: a line for each cell over all axes and the metric, with limits drawn along the axes.
 //
 // A limit is a pair of values of its scale, so that it stays where it is when values come. Its ends can be drawn to the
-// ends of an axis and take these in; it can be moved over lines, and a click on it, Escape or a button takes it away.
+// ends of an axis and take these in; it can be moved over lines, and a click on it or a button takes it away.
 
-import { h, oncePerFrame, setAttribute, setText, show, svg } from "../core/dom.js";
-import { getNumber, getValue, nameCell } from "./cells.js";
+import { h, keepInStep, oncePerFrame, setAttribute, show, svg } from "../core/dom.js";
+import { describeCell, getNumber, getValue } from "./cells.js";
+import { makeSelect } from "./controls.js";
 import { BINS } from "./heatmap.js";
-import { cutLabel, makeLayers } from "./layers.js";
-import { findBin, makeScale, writeNumber } from "./scales.js";
+import { paintLines } from "./lines.js";
+import { cutLabel, findStep, LETTER_PX, makeLabel, makePlot } from "./plot.js";
+import { findBin, makeScale } from "./scales.js";
 
-const [HIGH, SIDE, TOP, BOTTOM] = [320, 56, 34, 30];
+const [HIGH, SIDE, TOP, BOTTOM] = [320, 56, 34, 290];
 const [BAND_PX, END_PX, CLICK_PX, REACH_PX] = [14, 7, 3, 8];
 
 // Find the line that passes nearest to a point; null beyond reach. `lines` are { key, ys }, `xs` the places of the axes.
@@ -52,126 +54,93 @@ export function moveLimit(hold, limit, from, to, [top, bottom]) {
 // Make the plot. `whenLimited(name, [from, to] or null, isLast)` hears of limits; not last while they are drawn.
 //
 // Returns { node, draw(model), drawLimited(model), mark(marks) }.
-export function makeParallel({ whenSelected, whenHovered, whenLimited }) {
-  const faint = svg("path", { class: "parallel faint", fill: "none" });
-  const paths = Array.from({ length: BINS }, (_, bin) => svg("path", { class: `parallel line-${bin}`, fill: "none" }));
+export function makeParallel({ whenLimited, ...hear }) {
+  const canvas = h("canvas", { "aria-hidden": "true" });
   const frame = svg("g", { class: "plot-label" });
   const limits = svg("g");
-  const rings = svg("g");
-  const layers = makeLayers([faint, paths, frame], { class: "plot-picture parallels" });
-  const { picture, locate } = layers;
-  layers.over.append(limits, rings);
-  const told = h("p", { class: "hint readout" });
-  const node = h("div", { class: "plot" }, h("div", { class: "scrolls" }, layers.node), told);
-  const state = { model: null, names: [], xs: [], lines: [], seen: [], byKey: new Map(), scales: new Map(), marks: {}, drag: null };
-  const [top, bottom] = [TOP, HIGH - BOTTOM];
-  const toY = (at) => bottom - at * (bottom - top);
-  const toPlace = (y) => Math.min(1, Math.max(0, (bottom - y) / (bottom - top)));
+  const plot = makePlot({ ...hear, children: [frame], below: canvas, props: { class: "plot-picture parallels" }, find, ring });
+  const { picture, locate } = plot;
+  plot.over.prepend(limits);
+  const state = { model: null, names: [], xs: [], lines: [], seen: [], byKey: new Map(), drag: null, width: 0 };
+  const toY = (at) => BOTTOM - at * (BOTTOM - TOP);
+  const toPlace = (y) => Math.min(1, Math.max(0, (BOTTOM - y) / (BOTTOM - TOP)));
+  const getScale = (name) => state.model.scales.get(name);
 
   function draw(model) {
-    state.model = model;
-    const names = (state.names = model.lanes);
-    const width = Math.max(names.length * 64 + 2 * SIDE, node.clientWidth || 560);
-    state.xs = names.map((_, at) => (names.length === 1 ? width / 2 : SIDE + (at * (width - 2 * SIDE)) / (names.length - 1)));
-    state.scales = model.scales;
-    layers.setSize(width, HIGH, `Parallel coordinates of ${names.join(", ")}; limits can be set below, the table has the values`);
-    placeLines(model);
-    state.byKey = new Map(state.lines.map((line) => [line.key, line]));
-    drawLines(model);
+    const names = model.lanes;
+    const width = Math.max(names.length * 64 + 2 * SIDE, plot.node.clientWidth || 560);
+    const xs = names.map((_, at) => SIDE + (at * (width - 2 * SIDE)) / (names.length - 1));
+    const scales = names.map((name) => model.scales.get(name));
+    const known = model.cells.filter((cell) => getNumber(cell, model.metric) !== null);
+    const lines = known.map((cell) => ({ key: cell.key, cell, ys: names.map((name, at) => scales[at].place(getValue(cell, name))) })).filter(({ ys }) => !ys.includes(null));
+    for (const { ys } of lines) ys.forEach((at, lane) => (ys[lane] = Math.round(toY(at) * 10) / 10));
+    Object.assign(state, { model, names, width, xs, lines, byKey: new Map(lines.map((line) => [line.key, line])) });
+    plot.setSize(width, HIGH, `Parallel coordinates of ${names.join(", ")}; limits can be set below, the table has the values`);
+    drawLimited(model);
     drawAxes();
-    drawLimits();
-    drawRings();
+    plot.drawRings();
   }
 
-  function placeLines({ cells, metric }) {
-    const scales = state.names.map((name) => state.scales.get(name));
-    state.lines = [];
-    for (const cell of cells) {
-      if (getNumber(cell, metric) === null) continue;
-      const ats = state.names.map((name, at) => scales[at].place(getValue(cell, name)));
-      if (ats.includes(null)) continue;
-      const ys = ats.map((at) => Math.round(toY(at) * 10) / 10);
-      state.lines.push({ key: cell.key, cell, ys, d: ys.map((y, at) => `${at === 0 ? "M" : "L"}${Math.round(state.xs[at])} ${y}`).join("") });
-    }
-  }
-
-  function drawLines({ metric, goal, isShown }) {
-    const bins = Array.from({ length: BINS }, () => []);
-    const out = [];
-    state.seen = [];
+  // Draw what depends on the limits. While one is drawn, only this is drawn anew.
+  function drawLimited(model) {
+    state.model = model;
+    const { metric, goal, isShown } = model;
+    const scale = getScale(metric);
+    const batches = new Map(["faint", ...BINS].map((kind) => [kind, []]));
+    state.seen = state.lines.filter(({ cell }) => isShown(cell));
+    const seen = new Set(state.seen);
     for (const line of state.lines) {
-      if (!isShown(line.cell)) {
-        out.push(line.d);
-        continue;
-      }
-      const at = state.scales.get(metric).place(getNumber(line.cell, metric)) ?? 0;
-      bins[findBin(goal === "min" ? 1 - at : at, BINS)].push(line.d);
-      state.seen.push(line);
+      const at = scale.place(getNumber(line.cell, metric));
+      batches.get(seen.has(line) ? BINS[findBin(goal === "min" ? 1 - at : at, BINS.length)] : "faint").push(line);
     }
-    paths.forEach((path, bin) => setAttribute(path, "d", bins[bin].join("") || null));
-    setAttribute(faint, "d", out.join("") || null);
-    const width = state.lines.length > 2000 ? 0.5 : state.lines.length > 200 ? 0.8 : 1.4;
-    setAttribute(picture, "stroke-width", width);
+    paintLines(canvas, [state.width, HIGH], [...batches], state.xs);
+    drawLimits();
   }
 
   function drawAxes() {
-    const room = Math.max(6, Math.floor((state.xs.length > 1 ? state.xs[1] - state.xs[0] : 200) / 7));
-    const axes = state.names.map((name, at) => {
+    const letters = Math.max(6, Math.floor((state.xs[1] - state.xs[0]) / LETTER_PX));
+    show(frame, state.names.map((name, at) => {
       const x = state.xs[at];
-      const { ticks, kind } = state.scales.get(name);
-      const each = Math.max(1, Math.ceil((ticks.length * 15) / (bottom - top)));
+      const { ticks, kind } = getScale(name);
+      const step = findStep(ticks.length * 15, BOTTOM - TOP);
+      const title = makeLabel(x, 14, cutLabel(`${name}${kind === "log" ? " (log)" : ""}`, letters), "middle", "axis-name");
+      title.append(svg("title", null, name));
       return [
-        svg("line", { x1: x, x2: x, y1: top, y2: bottom, class: "plot-axis" }),
-        svg("text", { x, y: 14, "text-anchor": "middle", class: "axis-name" }, cutLabel(`${name}${kind === "log" ? " (log)" : ""}`, room), svg("title", null, name)),
-        ticks.map((tick, index) => index % each === 0 && [svg("line", { x1: x - 4, x2: x, y1: toY(tick.at), y2: toY(tick.at), class: "plot-axis" }), svg("text", { x: x + 6, y: toY(tick.at) - 4, class: "on-lines" }, cutLabel(tick.label, 9))]),
-        svg("rect", { x: x - BAND_PX, y: top - 8, width: 2 * BAND_PX, height: bottom - top + 16, class: "band" }),
+        svg("line", { x1: x, x2: x, y1: TOP, y2: BOTTOM, class: "plot-axis" }),
+        title,
+        ticks.map((tick, index) => index % step === 0 && [svg("line", { x1: x - 4, x2: x, y1: toY(tick.at), y2: toY(tick.at), class: "plot-axis" }), makeLabel(x + 6, toY(tick.at) - 4, cutLabel(tick.label, 9), null, "on-lines")]),
+        svg("rect", { x: x - BAND_PX, y: TOP - 8, width: 2 * BAND_PX, height: BOTTOM - TOP + 16, class: "band" }),
       ];
-    });
-    show(frame, axes);
+    }));
   }
 
-  // The ends of a limit on the screen: [top, bottom]; null where an axis has none.
-  function findLimit(name) {
-    const limit = state.drag?.name === name ? state.drag.limit : null;
-    if (limit) return limit;
-    const given = state.model.limits[name];
-    if (!given) return null;
-    const scale = state.scales.get(name);
-    const toAt = (position) => (scale.kind === "category" ? (scale.ticks.length === 1 ? 0.5 : position / Math.max(1, scale.ticks.length - 1)) : (scale.place(position) ?? (position <= 0 ? 0 : 1)));
-    const [low, high] = given.map((position) => toY(Math.min(1, Math.max(0, toAt(position)))));
-    return [high - 1, low + 1];
-  }
-
-  function drawLimits() {
-    const boxes = state.names.map((name, at) => {
-      const limit = findLimit(name);
-      if (!limit) return null;
-      return svg("rect", { x: state.xs[at] - 8, y: limit[0] - 2, width: 16, height: Math.max(4, limit[1] - limit[0] + 4), class: "limit", "data-name": name });
-    });
-    show(limits, boxes);
-  }
-
-  function mark(marks) {
-    state.marks = marks;
-    drawRings();
-  }
-
-  function drawRings() {
-    const ring = (key, kind) => {
-      const line = state.byKey.get(key);
-      return line ? svg("path", { d: line.d, class: `ring ${kind}`, fill: "none" }) : null;
-    };
-    const { best, base, hovered, selected } = state.marks;
-    show(rings, ring(base, "base"), ring(best, "best"), ring(selected, "selected"), ring(hovered, "hovered"));
+  function ring(key) {
+    return state.byKey.has(key) && svg("path", { d: `M${state.byKey.get(key).ys.map((y, at) => `${state.xs[at]} ${y}`).join("L")}` });
   }
 
   // --- limits --------------------------------------------------------------------------------------------------------
 
+  // The ends of a limit on the screen: [top, bottom]; null where an axis has none.
+  function findLimit(name) {
+    if (state.drag?.limit && state.drag.name === name) return state.drag.limit;
+    const given = state.model.limits[name];
+    if (!given) return null;
+    const [low, high] = given.map((position) => toY(Math.min(1, Math.max(0, getScale(name).toPlace(position)))));
+    return [high - 1, low + 1];
+  }
+
+  function drawLimits() {
+    show(limits, state.names.map((name, at) => {
+      const limit = findLimit(name);
+      return limit && svg("rect", { x: state.xs[at] - 8, y: limit[0] - 2, width: 16, height: Math.max(4, limit[1] - limit[0] + 4), class: "limit" });
+    }));
+  }
+
   const findAxis = (x) => state.xs.findIndex((each) => Math.abs(each - x) <= BAND_PX);
 
   // Turn places on the screen into values of the scale. What reaches to the end of an axis takes its last value in.
-  function readLimit(name, [high, low]) {
-    const scale = state.scales.get(name);
+  function readLimit({ name, limit: [high, low] }) {
+    const scale = getScale(name);
     const [from, to] = [scale.read(toPlace(low)), scale.read(toPlace(high))];
     return scale.kind === "category" ? [Math.ceil(from - 0.3), Math.floor(to + 0.3)] : [from, to];
   }
@@ -187,89 +156,66 @@ export function makeParallel({ whenSelected, whenHovered, whenLimited }) {
     picture.setPointerCapture(event.pointerId);
   });
 
-  const tellLimit = oncePerFrame(() => state.drag?.isMoved && whenLimited(state.drag.name, readLimit(state.drag.name, state.drag.limit), false));
+  const tellLimit = oncePerFrame(() => state.drag?.isMoved && whenLimited(state.drag.name, readLimit(state.drag), false));
 
-  function drag({ y }) {
-    const { hold, before, from } = state.drag;
-    if (!state.drag.isMoved && Math.abs(y - from) < CLICK_PX) return;
-    state.drag.isMoved = true;
-    state.drag.limit = moveLimit(hold, before, from, y, [top, bottom]);
-    drawLimits();
+  picture.addEventListener("pointermove", (event) => {
+    const { drag } = state;
+    if (!drag) return;
+    const { y } = locate(event);
+    if (!drag.isMoved && Math.abs(y - drag.from) < CLICK_PX) return;
+    Object.assign(drag, { isMoved: true, limit: moveLimit(drag.hold, drag.before, drag.from, y, [TOP, BOTTOM]) });
     tellLimit();
-  }
+  });
 
   picture.addEventListener("pointerup", () => {
-    if (!state.drag) return;
-    const { name, isMoved, limit, before } = state.drag;
+    const { drag } = state;
     state.drag = null;
-    if (isMoved) whenLimited(name, readLimit(name, limit), true);
-    else if (before) whenLimited(name, null, true);
+    if (drag?.isMoved) whenLimited(drag.name, readLimit(drag), true);
+    else if (drag?.before) whenLimited(drag.name, null, true);
   });
   picture.addEventListener("pointercancel", () => (state.drag = null));
 
-  // --- lines ---------------------------------------------------------------------------------------------------------
-
-  picture.addEventListener("pointermove", (event) => state.drag && drag(locate(event)));
-  layers.hear({
-    find: ({ x, y }) => (state.drag || findAxis(x) >= 0 || state.names.length < 2 ? null : findNearestLine(state.seen, state.xs, x, y)),
-    whenHovered: (line) => {
-      whenHovered(line?.key ?? null);
-      setText(told, line ? `${nameCell(line.cell, state.model.axes)}: ${state.model.metric} = ${writeNumber(getNumber(line.cell, state.model.metric))}` : "");
-    },
-    whenPicked: (line) => whenSelected(line.key),
-  });
-  // While a limit is drawn, only lines are drawn anew.
-  function drawLimited(model) {
-    state.model = model;
-    drawLines(model);
-    drawLimits();
+  function find({ x, y }) {
+    const line = state.drag || findAxis(x) >= 0 ? null : findNearestLine(state.seen, state.xs, x, y);
+    return line && { key: line.key, text: describeCell(line.cell, state.model) };
   }
 
-  return { node, draw, drawLimited, mark };
+  return { node: plot.node, draw, drawLimited, mark: plot.mark };
 }
 
 // Make the limits as words and fields, for those who do not draw them. Returns { node, draw(model) }.
 export function makeLimits({ whenLimited }) {
-  const list = h("div", { class: "bar" });
-  const add = h("select", { "aria-label": "Limit an axis", onchange: () => begin(add.value) });
+  const list = h("span", { class: "bar" });
+  const add = makeSelect("", (name) => name && whenLimited(name, model.scales.get(name).ends, true), "Limit an axis");
   const clear = h("button", { type: "button", onclick: () => whenLimited(null, null, true) }, "Clear all limits");
-  const node = h("div", { class: "bar" }, add, list, clear);
+  const node = h("div", { class: "bar" }, add.node, list, clear);
   let model = null;
-
-  function begin(name) {
-    add.value = "";
-    const scale = model.scales.get(name);
-    whenLimited(name, scale.kind === "category" ? [0, Math.max(0, scale.ticks.length - 1)] : [scale.read(0), scale.read(1)], true);
-  }
 
   function draw(next) {
     model = next;
     const names = Object.keys(model.limits);
-    const free = model.lanes.filter((name) => !names.includes(name));
-    const wanted = ["", ...free].join("\n");
-    if (add.dataset.names !== wanted) {
-      add.dataset.names = wanted;
-      show(add, h("option", { value: "" }, "Limit an axis…"), free.map((name) => h("option", { value: name }, name)));
-      add.value = "";
-    }
+    add.draw([["", "Limit an axis…"], ...model.lanes.filter((name) => !names.includes(name))], "");
     clear.hidden = names.length === 0;
-    if (list.contains(document.activeElement) && list.children.length === names.length) return;
-    show(list, names.map(makeLimit));
+    keepInStep(list, names, (name) => name, makeLimit, fillLimit);
   }
 
   function makeLimit(name) {
-    const scale = model.scales.get(name);
     const fields = ["from", "to"].map((word, at) => {
-      const change = (value) => whenLimited(name, model.limits[name].map((each, index) => (index === at ? value : each)), true);
-      const given = model.limits[name][at];
-      if (scale?.kind !== "category") {
-        return h("input", { type: "number", step: "any", class: "narrow", "aria-label": `${name} ${word}`, value: given, onchange: (event) => Number.isFinite(event.target.valueAsNumber) && change(event.target.valueAsNumber) });
-      }
-      const select = h("select", { "aria-label": `${name} ${word}`, onchange: (event) => change(Number(event.target.value)) }, scale.ticks.map(({ label }, value) => h("option", { value }, label)));
-      select.value = given;
-      return select;
+      const { kind, ticks } = model.scales.get(name);
+      const field = kind === "category" ? h("select", null, ticks.map(({ label }, value) => h("option", { value }, label))) : h("input", { type: "number", step: "any", class: "narrow" });
+      setAttribute(field, "aria-label", `${name} ${word}`);
+      field.addEventListener("change", () => field.value !== "" && whenLimited(name, model.limits[name].with(at, Number(field.value)), true));
+      return field;
     });
-    return h("span", { class: "chip" }, name, " ", fields[0], " to ", fields[1], h("button", { type: "button", class: "plain", "aria-label": `Clear the limit of ${name}`, onclick: () => whenLimited(name, null, true) }, "×"));
+    const node = h("span", { class: "chip" }, name, fields[0], "to", fields[1], h("button", { type: "button", class: "plain", "aria-label": `Clear the limit of ${name}`, onclick: () => whenLimited(name, null, true) }, "×"));
+    fillLimit(node, name);
+    return node;
+  }
+
+  function fillLimit(node, name) {
+    node.querySelectorAll("input, select").forEach((field, at) => {
+      if (field !== document.activeElement) field.value = model.limits[name][at];
+    });
   }
 
   return { node, draw };

@@ -1,11 +1,11 @@
 // A metric against an axis: a point for each cell, and lines that join cells which differ in this axis alone.
 
-import { h, setAttribute, setText, show, svg } from "../core/dom.js";
-import { describeLack, getNumber, getValue, nameCell } from "./cells.js";
-import { cutLabel, makeLayers } from "./layers.js";
+import { setAttribute, show, svg } from "../core/dom.js";
+import { describeCell, describeLack, getNumber, getValue, keepLast } from "./cells.js";
+import { cutLabel, findStep, LETTER_PX, makeLabel, makePlot } from "./plot.js";
 import { makeScale, makeValueKey, writeNumber } from "./scales.js";
 
-const [HIGH, LEFT, RIGHT, TOP, BOTTOM] = [280, 64, 16, 14, 40];
+const [HIGH, LEFT, RIGHT, TOP, BOTTOM, INSET] = [280, 64, 16, 14, 240, 8];
 const REACH_PX = 12;
 const MOST_LINES = 60;
 
@@ -20,106 +20,75 @@ export function findNearestPoint(places, x, y, reach = REACH_PX) {
   return nearest;
 }
 
-// Draw the frame of a plot: ticks and names of both scales.
-function drawFrame(place, { width, x, y, xName, yName, high = HIGH }) {
-  const [right, bottom] = [width - RIGHT, high - BOTTOM];
-  const letters = Math.max(3, Math.floor((right - LEFT) / Math.max(1, x.ticks.length) / 7));
-  const each = Math.max(1, Math.ceil((x.ticks.length * 22) / (right - LEFT)));
-  show(
-    place,
-    y.ticks.map(({ at, label }) => {
-      const height = bottom - at * (bottom - TOP);
-      return [svg("line", { x1: LEFT - 4, x2: right, y1: height, y2: height, class: "plot-grid" }), svg("text", { x: LEFT - 8, y: height + 4, "text-anchor": "end" }, cutLabel(label, 8))];
-    }),
-    x.ticks.map(({ at, label }, index) => index % each === 0 && svg("text", { x: LEFT + 8 + at * (right - LEFT - 16), y: bottom + 16, "text-anchor": "middle" }, cutLabel(label, Math.max(4, letters * each)))),
-    svg("text", { x: (LEFT + right) / 2, y: bottom + 34, "text-anchor": "middle", class: "axis-name" }, `${xName}${x.kind === "log" ? " (log)" : ""}`),
-    svg("text", { x: 4, y: 10, class: "axis-name" }, `${yName}${y.kind === "log" ? " (log)" : ""}`),
-  );
+// Make the scales of the plot, and list the cells that have a value.
+function scalePoints({ metric, cells, axes, options }) {
+  const shown = cells.filter((cell) => getNumber(cell, metric) !== null);
+  const axis = axes.find(({ name }) => name === options.x);
+  return {
+    shown,
+    x: makeScale(axis?.values ?? shown.map((cell) => getValue(cell, options.x)), { log: options.logx, count: 6 }),
+    y: makeScale(shown.map((cell) => getNumber(cell, metric)), { log: options.logy ?? false }),
+  };
 }
 
-// Make the plot. Returns { node, draw(model), mark(marks) }.
-export function makePoints({ whenSelected, whenHovered }) {
+// Make the plot. Returns { node, draw(model), mark(marks), scale(model) → { x, y } }.
+export function makePoints(hear) {
   const frame = svg("g", { class: "plot-label" });
-  const lines = svg("path", { class: "plot-line", fill: "none" });
-  const faint = svg("path", { class: "plot-dots faint" });
-  const dots = svg("path", { class: "plot-dots" });
-  const layers = makeLayers([frame, lines, faint, dots]);
-  const told = h("p", { class: "hint readout" });
-  const node = h("div", { class: "plot" }, layers.node, told);
-  const state = { places: [], byKey: new Map(), model: null, marks: {} };
+  const [lines, faint, dots] = ["plot-line", "plot-dots faint", "plot-dots"].map((kind) => svg("path", { class: kind }));
+  const plot = makePlot({ ...hear, children: [frame, lines, faint, dots], ring, find });
+  const state = { places: [], byKey: new Map(), model: null };
+
+  const scale = keepLast(scalePoints);
 
   function draw(model) {
     state.model = model;
-    const { metric, cells, options } = model;
-    const width = Math.max(280, node.clientWidth || 560);
-    const axis = model.axes.find(({ name }) => name === options.x);
-    const shown = cells.filter((cell) => getNumber(cell, metric) !== null);
-    const x = makeScale(axis?.values ?? shown.map((cell) => getValue(cell, options.x)), { log: options.logx, count: 6 });
-    const y = makeScale(shown.map((cell) => getNumber(cell, metric)), { log: options.logy ?? false });
-    state.places = placeCells(shown, x, y, width, options.x, metric);
+    const { metric, options } = model;
+    const width = Math.max(280, plot.node.clientWidth || 560);
+    const right = width - RIGHT;
+    const { x, y, shown } = scale(model);
+    const toX = (at) => round(LEFT + INSET + at * (right - LEFT - 2 * INSET));
+    const toY = (at) => round(BOTTOM - at * (BOTTOM - TOP));
+    const place = (cell) => ({ key: cell.key, cell, value: getNumber(cell, metric), across: x.place(getValue(cell, options.x)), up: y.place(getNumber(cell, metric)) });
+    state.places = shown.map(place).filter(({ across, up }) => across !== null && up !== null).map((each) => ({ ...each, x: toX(each.across), y: toY(each.up) }));
     state.byKey = new Map(state.places.map((each) => [each.key, each]));
-    layers.setSize(width, HIGH, `${metric} against ${options.x}: ${shown.length} cells; the table below has their values. ${describeLack(cells, metric)}`);
-    drawFrame(frame, { width, x, y, xName: options.x, yName: metric });
-    setAttribute(lines, "d", joinCells(state.places, model, options.x) || null);
-    const draws = (isSeen) => state.places.filter((place) => model.isShown(place.cell) === isSeen).map((place) => `M${place.x} ${place.y}h0`).join("") || null;
-    setAttribute(dots, "d", draws(true));
-    setAttribute(faint, "d", draws(false));
-    drawRings();
+    plot.setSize(width, HIGH, `${metric} against ${options.x}: ${shown.length} cells; the table below has their values. ${describeLack(model.cells, metric)}`);
+    const step = findStep(x.ticks.length * 22, right - LEFT);
+    const letters = Math.max(4, Math.max(3, Math.floor((right - LEFT) / Math.max(1, x.ticks.length) / LETTER_PX)) * step);
+    const nameOf = (name, { kind }) => `${name}${kind === "log" ? " (log)" : ""}`;
+    show(frame,
+      y.ticks.map(({ at, label }) => [svg("line", { x1: LEFT - 4, x2: right, y1: toY(at), y2: toY(at), class: "plot-grid" }), makeLabel(LEFT - 8, toY(at) + 4, cutLabel(label, 8), "end")]),
+      x.ticks.map(({ at, label }, index) => index % step === 0 && makeLabel(toX(at), BOTTOM + 16, cutLabel(label, letters), "middle")),
+      makeLabel((LEFT + right) / 2, BOTTOM + 34, nameOf(options.x, x), "middle", "axis-name"),
+      makeLabel(4, 10, nameOf(metric, y), null, "axis-name"));
+    setAttribute(lines, "d", joinCells(state.places, model) || null);
+    for (const [path, isSeen] of [[dots, true], [faint, false]]) {
+      setAttribute(path, "d", state.places.filter(({ cell }) => model.isShown(cell) === isSeen).map((each) => `M${each.x} ${each.y}h0`).join("") || null);
+    }
+    plot.drawRings();
   }
 
-  function mark(marks) {
-    state.marks = marks;
-    drawRings();
+  function ring(key, kind) {
+    const place = state.byKey.get(key);
+    if (!place) return null;
+    const circle = svg("circle", { cx: place.x, cy: place.y, r: kind === "selected" ? 8 : 6 });
+    return svg("g", null, circle, kind === "best" && makeLabel(place.x + 9, Math.max(12, place.y - 6), `best ${writeNumber(place.value)}`, null, "plot-best"));
   }
 
-  function drawRings() {
-    const ring = (key, kind, radius) => {
-      const place = state.byKey.get(key);
-      return place ? svg("circle", { cx: place.x, cy: place.y, r: radius, class: `ring ${kind}`, fill: "none" }) : null;
-    };
-    const { best, base, hovered, selected } = state.marks;
-    const star = state.byKey.get(best);
-    show(
-      layers.over,
-      ring(base, "base", 7),
-      star && [svg("circle", { cx: star.x, cy: star.y, r: 6, class: "ring best", fill: "none" }), svg("text", { x: star.x + 9, y: Math.max(12, star.y - 6), class: "plot-best" }, `best ${writeNumber(star.value)}`)],
-      ring(hovered, "hovered", 6),
-      ring(selected, "selected", 8),
-    );
+  function find({ x, y }) {
+    const place = findNearestPoint(state.places, x, y);
+    return place && { key: place.key, text: describeCell(place.cell, state.model) };
   }
 
-  layers.hear({
-    find: ({ x, y }) => findNearestPoint(state.places, x, y),
-    whenHovered: (place) => {
-      whenHovered(place?.key ?? null);
-      setText(told, place ? `${nameCell(place.cell, state.model.axes)}: ${state.model.metric} = ${writeNumber(place.value)}` : "");
-    },
-    whenPicked: (place) => whenSelected(place.key),
-  });
-  return { node, draw, mark };
-}
-
-function placeCells(cells, x, y, width, xName, metric) {
-  const [right, bottom] = [width - RIGHT, HIGH - BOTTOM];
-  const places = [];
-  for (const cell of cells) {
-    const value = getNumber(cell, metric);
-    const [across, up] = [x.place(getValue(cell, xName)), y.place(value)];
-    if (across === null || up === null) continue;
-    places.push({ key: cell.key, cell, value, x: round(LEFT + 8 + across * (right - LEFT - 16)), y: round(bottom - up * (bottom - TOP)) });
-  }
-  return places;
+  return { node: plot.node, draw, mark: plot.mark, scale };
 }
 
 const round = (number) => Math.round(number * 10) / 10;
 
 // Lines through the cells that agree in all other axes, where these lines are few.
-function joinCells(places, { axes }, xName) {
-  const others = axes.filter(({ name, varies }) => varies && name !== xName);
-  if (!axes.some(({ name }) => name === xName)) return "";
+function joinCells(places, { axes, options }) {
+  const others = axes.filter(({ name, varies }) => varies && name !== options.x);
+  if (!axes.some(({ name }) => name === options.x)) return "";
   const groups = Map.groupBy(places, ({ cell }) => others.map(({ name }) => makeValueKey(cell.row.args[name])).join());
   if (groups.size > MOST_LINES) return "";
-  return [...groups.values()]
-    .map((group) => group.toSorted((one, other) => one.x - other.x).map(({ x, y }, at) => `${at === 0 ? "M" : "L"}${x} ${y}`).join(""))
-    .join("");
+  return [...groups.values()].map((group) => `M${group.toSorted((one, other) => one.x - other.x).map(({ x, y }) => `${x} ${y}`).join("L")}`).join("");
 }

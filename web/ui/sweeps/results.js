@@ -1,103 +1,96 @@
 // The table of a sweep's results: at first only the columns that differ, the best cell and the baseline marked.
 
-import { h, setAttribute, setText, show } from "../core/dom.js";
+import { h, saveFile, setAttribute, setText, show } from "../core/dom.js";
 import { fillState } from "../core/marks.js";
 import { makeColumnChooser, makeTable } from "../core/table.js";
-import { toMs, writeDuration, writeShortTime } from "../core/format.js";
+import { writeDuration } from "../core/format.js";
 import { DURATION, getNumber, listColumns, writeDifference } from "./cells.js";
 import { readNumber, writeValue } from "./scales.js";
 
 // Make the table. `whenSelected(key)`, `whenHovered(key or null)` and `whenSorted(text)` hear of rows.
 //
-// Returns { node, tools, draw(model), mark(marks), toCsv, close }.
+// Returns { node, tools, draw(model), mark(marks), close }.
 export function makeResults({ whenSelected, whenHovered, whenSorted }) {
-  const place = h("div");
+  const node = h("div");
   const tools = h("span");
-  const results = { node: place, tools, draw, mark, toCsv: () => state.table?.toCsv() ?? "", close: () => state.table?.close() };
-  const state = { table: null, columns: "", model: null, marks: {}, sort: null };
-  place.addEventListener("pointerover", (event) => whenHovered(findKey(event)));
-  place.addEventListener("pointerleave", () => whenHovered(null));
-  place.addEventListener("click", (event) => {
-    const key = findKey(event);
-    if (key && getSelection().isCollapsed && !event.target.closest("a")) whenSelected(key);
-  });
-
+  const state = { table: null, names: "", model: null, marks: {} };
   const findKey = (event) => event.target.closest(".tbody > .tr")?.dataset.key ?? null;
+  node.addEventListener("pointerover", (event) => whenHovered(findKey(event)));
+  node.addEventListener("pointerleave", () => whenHovered(null));
+  node.addEventListener("click", (event) => {
+    const key = findKey(event);
+    if (key && getSelection().isCollapsed) whenSelected(key);
+  });
+  const csv = h("button", { type: "button", onclick: () => saveFile(`sweep-${state.model.sweep.id}.csv`, state.table.toCsv(), "text/csv") }, "Download CSV");
 
   function draw(model) {
     state.model = model;
     const found = listColumns(model.cells, model.axes);
-    const names = JSON.stringify([found.map(({ name, kind }) => [name, kind]), model.sortText]);
-    if (names !== state.columns) rebuild(found, names);
+    const names = JSON.stringify([found, model.metric, model.goal]);
+    if (names !== state.names) rebuild(found);
+    state.names = names;
     state.table.setRows(new Map(model.cells.filter(model.isShown).map((cell) => [cell.key, cell])), null);
     markRows();
   }
 
-  // New names of results mean other columns.
-  function rebuild(found, names) {
-    state.columns = names;
+  // Other names of results, or some that differ now, mean other columns; another metric means another order.
+  function rebuild(found) {
     state.table?.close();
     const columns = listTableColumns(found, state);
-    const sort = readSort(state.model, columns);
     state.table = makeTable({
       id: `sweep:${state.model.sweep.name}`,
       label: "Results",
       columns,
-      sort,
-      whenSorted: (next) => whenSorted(`${next.descending ? "-" : ""}${next.key}`),
+      sort: readSort(state.model, columns),
+      whenSorted: ({ key, descending }) => whenSorted(`${descending ? "-" : ""}${key}`),
     });
-    show(place, state.table.node);
-    show(tools, makeColumnChooser(state.table));
-    (state.table.scroller ?? state.table.node).addEventListener("scroll", () => requestAnimationFrame(markRows), { passive: true });
+    show(node, state.table.node);
+    show(tools, makeColumnChooser(state.table), " ", csv);
+    state.table.scroller.addEventListener("scroll", () => requestAnimationFrame(markRows), { passive: true });
   }
 
   function mark(marks) {
     const isOther = marks.base !== state.marks.base || marks.best !== state.marks.best;
     state.marks = marks;
-    if (state.table && isOther) (state.table.redraw ?? state.table.draw)();
+    if (isOther) state.table?.redraw();
     markRows();
   }
 
   function markRows() {
-    const { selected, hovered, best, base } = state.marks;
-    for (const row of place.querySelectorAll(".tbody > .tr")) {
+    const { selected, ...marks } = state.marks;
+    for (const row of node.querySelectorAll(".tbody > .tr")) {
       const { key } = row.dataset;
-      row.classList.toggle("chosen", key === selected);
-      row.classList.toggle("hovered", key === hovered);
-      row.classList.toggle("best", key === best);
-      row.classList.toggle("base", key === base);
+      for (const [kind, marked] of [["chosen", selected], ...Object.entries(marks)]) row.classList.toggle(kind, key === marked);
       setAttribute(row, "aria-current", key === selected ? "true" : null);
     }
   }
 
-  // Show the row of a cell, where it is out of sight.
-  results.reveal = (key) => place.querySelector(`.tr[data-key="${CSS.escape(key)}"]`)?.scrollIntoView({ block: "nearest" });
-  return results;
+  return { node, tools, draw, mark, close: () => state.table?.close() };
 }
 
-function readSort({ sortText, metric, goal }, columns) {
-  const [key, descending] = sortText?.startsWith("-") ? [sortText.slice(1), true] : [sortText, false];
-  if (columns.some((column) => column.key === key)) return { key, descending };
-  const usual = metric === DURATION ? DURATION : `result:${metric}`;
-  return { key: usual, descending: goal === "max" };
+function readSort({ getSort, metric, goal }, columns) {
+  const [, sign, key] = /^(-?)(.*)$/s.exec(getSort() ?? "");
+  if (columns.some((column) => column.key === key)) return { key, descending: sign === "-" };
+  return { key: metric === DURATION ? DURATION : `result:${metric}`, descending: goal === "max" };
 }
 
 function listTableColumns(found, state) {
+  const row = (key, title, width, more) => ({ key, title, width, value: (cell) => cell.row[key], ...more });
   return [
-    { key: "number", title: "Cell", width: "7rem", value: (cell) => cell.number, render: (place, cell) => fillNumber(place, cell, state.marks) },
-    { key: "status", title: "State", width: "8rem", value: (cell) => cell.row.status, render: (place, cell) => fillState(place, cell.row.status) },
+    { key: "number", title: "Cell", width: "7rem", render: (place, cell) => fillNumber(place, cell, state.marks) },
+    row("status", "State", "8rem", { render: (place, cell) => fillState(place, cell.row.status) }),
     ...found.map((column) => makeValueColumn(column, state)),
-    { key: DURATION, title: "Duration", width: "7rem", numeric: true, value: (cell) => cell.row.duration_seconds, write: (cell) => writeDuration(cell.row.duration_seconds) },
-    { key: "started_at", title: "Started", width: "8rem", shown: false, value: (cell) => cell.row.started_at, write: (cell) => writeShortTime(toMs(cell.row.started_at)) },
-    { key: "completed_at", title: "Ended", width: "8rem", shown: false, value: (cell) => cell.row.completed_at, write: (cell) => writeShortTime(toMs(cell.row.completed_at)) },
-    { key: "error", title: "Error", width: "minmax(10rem, 2fr)", shown: false, value: (cell) => cell.row.error },
-    { key: "id", title: "Id", width: "20rem", shown: false, value: (cell) => cell.key },
+    row(DURATION, "Duration", "7rem", { numeric: true, write: (cell) => writeDuration(cell.row.duration_seconds) }),
+    row("started_at", "Started", "8rem", { shown: false, kind: "short time" }),
+    row("completed_at", "Ended", "8rem", { shown: false, kind: "short time" }),
+    row("error", "Error", "minmax(10rem, 2fr)", { shown: false }),
+    row("id", "Id", "20rem", { shown: false }),
   ];
 }
 
 function makeValueColumn({ name, kind, differs }, state) {
   const pick = kind === "arg" ? (cell) => cell.row.args[name] : (cell) => cell.row.result[name];
-  const isNumeric = state.model.cells.some((cell) => typeof readNumber(pick(cell)) === "number");
+  const isNumeric = state.model.cells.some((cell) => readNumber(pick(cell)) !== null);
   return {
     key: `${kind}:${name}`,
     title: name,
@@ -109,10 +102,12 @@ function makeValueColumn({ name, kind, differs }, state) {
   };
 }
 
-// A value as it is sorted and exported: numbers with all digits, lists and objects as JSON.
+// A value as it is sorted and exported: with all digits, lists and objects as JSON.
 function exportValue(value) {
-  if (value === null || value === undefined) return null;
-  return readNumber(value) ?? (typeof value === "string" ? value : JSON.stringify(value));
+  if (value === undefined) return null;
+  if (value !== null && typeof value === "object") return JSON.stringify(value);
+  const number = readNumber(value);
+  return number === null || Number.isFinite(number) ? value : number;
 }
 
 function findDifference(cell, name, { marks, model }) {

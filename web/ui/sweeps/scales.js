@@ -4,12 +4,13 @@
 // on a scale of numbers and does not set its limits.
 
 const NUMBER_WORDS = { nan: NaN, inf: Infinity, infinity: Infinity, "+infinity": Infinity, "-inf": -Infinity, "-infinity": -Infinity };
+const LONG_INTEGER = /^-?\d{16,}$/; // one that JavaScript cannot hold comes as a text, with all its digits
 const LOG_RATIO = 20; // values closer together than this read well on a linear scale
 
 // Return a value as a number, which may be NaN or infinite; null where it is none.
 export function readNumber(value) {
-  if (typeof value === "number") return value;
-  return typeof value === "string" ? (NUMBER_WORDS[value.toLowerCase()] ?? null) : null;
+  if (typeof value !== "string") return typeof value === "number" ? value : null;
+  return LONG_INTEGER.test(value) ? Number(value) : (NUMBER_WORDS[value.toLowerCase()] ?? null);
 }
 
 // Return the key of any value, by which equal ones are found.
@@ -55,71 +56,64 @@ function measureSpread(numbers) {
 
 // Make a scale for values. `log` is true, false, or null for what suits the values.
 //
-// Returns { kind: "linear", "log" or "category", canLog, place(value) → 0…1 or null, read(0…1) → number, ticks }. A scale
-// of categories reads positions, 0 for the first. A tick is { at, label }.
+// Returns { kind: "linear", "log" or "category", canLog, isLog (what suits), place(value) → 0…1 or null, ticks: [{ at, label }] }.
+// Limits of a scale are pairs of positions, which are numbers, and for categories 0 for the first: ends are those of the
+// whole scale, toPosition(value) → position or null, read(0…1) → position, toPlace(position) → 0…1.
 export function makeScale(values, { log = null, count = 5 } = {}) {
   const isNumeric = values.every((value) => readNumber(value) !== null || value === null || value === undefined);
   const numbers = listNumbers(values);
   if (!isNumeric || numbers.length === 0) return makeCategoryScale(values);
   const canLog = numbers[0] > 0;
-  if (canLog && (log ?? isLogSpaced(values))) return makeLogScale(numbers, count);
-  return { ...makeLinearScale(numbers, count), canLog };
+  const isLog = canLog && (log ?? isLogSpaced(values));
+  return { ...makeNumberScale(numbers, isLog, count), canLog, isLog };
 }
 
 function makeCategoryScale(values) {
-  const given = values.filter((value) => value !== undefined);
-  const places = new Map([...new Set(given.map(makeValueKey))].map((key, at) => [key, at]));
-  const last = Math.max(1, places.size - 1);
-  const toPlace = (at) => (places.size === 1 ? 0.5 : at / last);
+  const keys = [...new Set(values.filter((value) => value !== undefined).map(makeValueKey))];
+  const places = new Map(keys.map((key, at) => [key, at]));
+  const last = Math.max(1, keys.length - 1);
+  const toPlace = (at) => (keys.length === 1 ? 0.5 : at / last);
+  const toPosition = (value) => places.get(makeValueKey(value)) ?? null;
   return {
     kind: "category",
     canLog: false,
-    place: (value) => (places.has(makeValueKey(value)) ? toPlace(places.get(makeValueKey(value))) : null),
-    read: (at) => (places.size === 1 ? 0 : at * last),
-    toPosition: (value) => places.get(makeValueKey(value)) ?? null,
-    ticks: [...places].map(([key, at]) => ({ at: toPlace(at), label: writeValue(JSON.parse(key)) })),
+    isLog: false,
+    ends: [0, Math.max(0, keys.length - 1)],
+    toPosition,
+    toPlace,
+    place: (value) => (toPosition(value) === null ? null : toPlace(toPosition(value))),
+    read: (at) => (keys.length === 1 ? 0 : at * last),
+    ticks: keys.map((key, at) => ({ at: toPlace(at), label: writeValue(JSON.parse(key)) })),
   };
 }
 
-function makeLinearScale(numbers, count) {
-  const [low, high] = widen(numbers[0], numbers.at(-1));
-  const few = numbers.length <= count && isEven(numbers, low, high);
-  const ticks = few ? numbers : listNiceTicks(low, high, count);
-  const place = (value) => placeBetween(readNumber(value), low, high);
-  return { kind: "linear", place, read: makeReader(low, high), toPosition: readFinite, ticks: ticks.map((at) => ({ at: place(at), label: writeNumber(at) })) };
-}
-
-function makeLogScale(numbers, count) {
-  const [low, high] = numbers.length === 1 ? [numbers[0] / 2, numbers[0] * 2] : [numbers[0], numbers.at(-1)];
-  const [from, to] = [Math.log10(low), Math.log10(high)];
+function makeNumberScale(numbers, isLog, count) {
+  const [turn, turnBack] = isLog ? [Math.log10, (number) => 10 ** number] : [Number, Number];
+  const [low, high] = widen(numbers[0], numbers.at(-1), isLog);
+  const [from, to] = [turn(low), turn(high)];
   const place = (value) => {
     const number = readNumber(value);
-    return number !== null && number > 0 ? placeBetween(Math.log10(number), from, to) : null;
+    return Number.isFinite(number) && (!isLog || number > 0) ? (turn(number) - from) / (to - from) : null;
   };
-  const few = numbers.length <= count && isEven(numbers.map(Math.log10), from, to);
-  const ticks = few ? numbers : listLogTicks(low, high, count);
-  const read = (at) => (at <= 0 ? low : at >= 1 ? high : 10 ** (from + at * (to - from)));
-  return { kind: "log", canLog: true, place, read, toPosition: readFinite, ticks: ticks.map((at) => ({ at: place(at), label: writeNumber(at) })) };
+  // Values that are few and far enough apart are ticks themselves.
+  const isApart = numbers.length <= count && numbers.every((number, at) => at === 0 || place(number) - place(numbers[at - 1]) > 0.1);
+  const ticks = isApart ? numbers : isLog ? listLogTicks(low, high, count) : listNiceTicks(low, high, count);
+  return {
+    kind: isLog ? "log" : "linear",
+    ends: [low, high],
+    place,
+    toPosition: (value) => (Number.isFinite(readNumber(value)) ? readNumber(value) : null),
+    toPlace: (position) => place(position) ?? 0,
+    read: (at) => (at <= 0 ? low : at >= 1 ? high : turnBack(from + at * (to - from))),
+    ticks: ticks.map((at) => ({ at: place(at), label: writeNumber(at) })),
+  };
 }
 
-// Values that are apart far enough are ticks themselves.
-const isEven = (numbers, low, high) => numbers.every((number, at) => at === 0 || (number - numbers[at - 1]) / (high - low) > 0.1);
-
-const makeReader = (low, high) => (at) => (at <= 0 ? low : at >= 1 ? high : low + at * (high - low));
-
-function readFinite(value) {
-  const number = readNumber(value);
-  return Number.isFinite(number) ? number : null;
-}
-
-function placeBetween(number, low, high) {
-  return number === null || !Number.isFinite(number) ? null : low === high ? 0.5 : (number - low) / (high - low);
-}
-
-function widen(low, high) {
+// One value stands in the middle of its scale.
+function widen(low, high, isLog) {
   if (low !== high) return [low, high];
   const by = Math.abs(low) / 10 || 0.5;
-  return [low - by, low + by];
+  return isLog ? [low / 2, low * 2] : [low - by, low + by];
 }
 
 // Return about so many round numbers between two.

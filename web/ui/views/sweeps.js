@@ -1,157 +1,116 @@
 // Sweeps: the latest ones, live, with how far they are and their best cell.
 
-import { h, setText, show } from "../core/dom.js";
-import { get, makeKey, request } from "../core/api.js";
-import { loadList, makeLiveList } from "../core/live.js";
-import { askFirst } from "../core/dialog.js";
-import { makeColumnChooser, makeTable } from "../core/table.js";
-import { changeQuery, makeLink } from "../core/router.js";
-import { fillState } from "../core/marks.js";
+import { h, setAttribute, setText, show } from "../core/dom.js";
+import { get } from "../core/api.js";
+import { makeBulkAction } from "../core/action.js";
+import { makeListView } from "../core/list_view.js";
+import { loadList } from "../core/live.js";
+import { makeLink } from "../core/router.js";
 import { findFamily, isOpen } from "../core/states.js";
-import { notify, showEmpty, showProblem } from "../core/notice.js";
-import { toMs, writeCount, writeDuration, writeShortTime } from "../core/format.js";
-import { setTitle } from "../core/shell.js";
-import { may } from "../core/signin.js";
+import { writeCount, writeDuration } from "../core/format.js";
 import { chooseMetric, findBest, getNumber, guessGoal, listAxes, listMetrics, makeCell, nameCell } from "../sweeps/cells.js";
-import { ACTIONS, countEnded, describeProgress, fillBar } from "../sweeps/header.js";
+import { ACTIONS, countEnded, describeProgress, fillBar, getTook } from "../sweeps/header.js";
 import { writeNumber } from "../sweeps/scales.js";
 
-const BEST_SWEEPS = 20; // of so many sweeps the best cell is looked for
-const BEST_CELLS = 2000;
+const FIRST_CELLS = 100; // among which the metric is chosen
+const BEST_MS = 10_000; // so long the best cell of a sweep that goes on may be an older one
+
+const isFailed = (sweep) => findFamily(sweep.status) === "failed";
 
 // Open the view.
 export function open(outlet, { query }) {
-  const count = h("span", { class: "count", role: "status" });
-  const actions = h("span", { class: "actions" });
-  const place = h("div");
-  const filter = h("select", { "aria-label": "Show", onchange: () => refilter(filter.value) }, [["", "all"], ["open", "not ended"], ["failed", "failed"]].map(([value, words]) => h("option", { value }, words)));
-  filter.value = query.get("state") ?? "";
-  const bests = new Map(); // sweep → { completed, text }
-  const sortText = query.get("sort") ?? "-id";
-  const table = makeTable({
+  const bests = makeBests(() => view.table.redraw());
+  const view = makeListView({
+    query,
     id: "sweeps",
-    label: "Sweeps",
-    columns: listColumns(bests),
-    sort: { key: sortText.replace(/^-/, ""), descending: sortText.startsWith("-") },
-    whenSorted: (sort) => changeQuery({ sort: `${sort.descending ? "-" : ""}${sort.key}` }),
-    getLink: (sweep) => makeLink(["sweeps", sweep.id]),
-    selects: may("write"),
-    whenSelected: drawActions,
+    title: "Sweeps",
+    noun: "sweep",
+    columns: [
+      { key: "id", title: "Id", width: "5rem", link: ({ id }) => ["sweeps", id] },
+      { key: "name", title: "Name", width: "minmax(8rem, 1fr)", link: ({ id }) => ["sweeps", id] },
+      { key: "status", title: "State", width: "9rem", kind: "state" },
+      { key: "progress", title: "Progress", width: "minmax(16rem, 1.5fr)", value: (sweep) => countEnded(sweep) / sweep.cell_count, render: fillProgress },
+      { key: "axes", title: "Axes", width: "minmax(8rem, 1fr)", value: (sweep) => listAxes(sweep.matrix).map(({ name, values }) => `${name} (${values.length})`).join(" × ") },
+      { key: "best", title: "Best cell", width: "minmax(12rem, 1.5fr)", value: bests.getText, render: bests.fill },
+      { key: "started_at", title: "Started", width: "8rem", kind: "short time" },
+      { key: "lasting", title: "Took", width: "6.5rem", numeric: true, value: getTook, write: (sweep) => writeDuration(getTook(sweep)), ticks: (sweep) => !sweep.completed_at },
+      { key: "max_parallel", title: "At once", width: "5rem", numeric: true, shown: false },
+      { key: "submission_source", title: "Started by", width: "7rem", shown: false },
+    ],
+    sort: "-id",
+    fields: [
+      { name: "q", label: "Find sweeps", placeholder: "name, axis", getText: (sweep) => `${sweep.id} ${sweep.name} ${Object.keys(sweep.matrix).join(" ")}` },
+      { name: "state", label: "Show", choices: [["", "all"], ["open", "not ended"], "failed"], fits: (sweep, value) => (value === "open" ? isOpen(sweep.status) : isFailed(sweep)) },
+    ],
+    kinds: ["sweep"],
+    load: loadList("api/sweep_runs", {}, (sweep) => String(sweep.id)),
+    getLink: ({ id }) => makeLink(["sweeps", id]),
+    selects: true,
+    drawMarked: (sweeps) => ACTIONS.slice(0, 2).map((action) => makeAction(action, sweeps.filter(action.isOffered), () => view.table.selectAll(false))),
+    summarize: (sweeps) => ({ words: sweeps.some(isFailed) ? [`${sweeps.filter(isFailed).length} failed`] : [] }),
+    none: () => ["There are no sweeps yet. A sweep runs a workflow once for each combination of some values.", h("a", { class: "button", href: makeLink(["workflows"]) }, "Choose a workflow")],
   });
-  const tools = h("span", null, filter, " ", makeColumnChooser(table));
-  show(outlet, h("div", { class: "bar" }, h("h1", null, "Sweeps"), count, actions, tools), place);
-  setTitle("Sweeps");
-  const list = makeLiveList({ kinds: ["sweep"], load: loadList("api/sweep_runs", {}, (sweep) => String(sweep.id)) });
-  list.listen(draw);
-  const isShown = (sweep) => filter.value === "" || (filter.value === "open" ? isOpen(sweep.status) : findFamily(sweep.status) === "failed");
-
-  function draw() {
-    if (list.state === "failed") return showProblem(place, "The sweeps", list.problem, list.reload);
-    if (list.state === "loading") return;
-    const failed = [...list.rows.values()].filter(({ status }) => findFamily(status) === "failed").length;
-    setText(count, `${writeCount(list.rows.size, "sweep")}${failed > 0 ? `, ${failed} failed` : ""}`);
-    const rows = new Map([...list.rows].filter(([, sweep]) => isShown(sweep)));
-    if (list.rows.size === 0) {
-      return showEmpty(place, "There are no sweeps yet. A sweep runs a workflow once for each combination of some values.", h("a", { class: "button", href: makeLink(["workflows"]) }, "Choose a workflow"));
-    }
-    if (rows.size === 0) return showEmpty(place, `None of ${writeCount(list.rows.size, "sweep")} is ${filter.value === "open" ? "waiting or running" : "failed"}.`, h("button", { type: "button", onclick: () => refilter("") }, "Show all"));
-    if (!table.node.isConnected) show(place, table.node);
-    table.setRows(rows, null);
-    findBests(rows);
-  }
-
-  function refilter(value) {
-    filter.value = value;
-    changeQuery({ state: value || null });
-    draw();
-  }
-
-  // --- the best cells ------------------------------------------------------------------------------------------------
-
-  let isFinding = false;
-  let isClosed = false;
-
-  async function findBests(rows) {
-    if (isFinding) return;
-    isFinding = true;
-    const wanted = [...rows.values()].toSorted((one, other) => other.id - one.id).slice(0, BEST_SWEEPS);
-    for (const sweep of wanted) {
-      if (isClosed) return;
-      if (sweep.cells_completed === 0 || sweep.cell_count > BEST_CELLS || bests.get(sweep.id)?.completed === sweep.cells_completed) continue;
-      try {
-        const cells = (await get(`api/sweep_runs/${sweep.id}/cells`)).toSorted((one, other) => (one.id < other.id ? -1 : 1)).map(makeCell);
-        bests.set(sweep.id, { completed: sweep.cells_completed, text: describeBest(cells, sweep) });
-      } catch {
-        break; // the list stands without it, and tries again with the next change
-      }
-      (table.redraw ?? table.draw)();
-    }
-    isFinding = false;
-  }
-
-  // --- what can be done with several ---------------------------------------------------------------------------------
-
-  function drawActions(keys) {
-    const chosen = keys.map((key) => list.rows.get(key)).filter(Boolean);
-    show(actions, ACTIONS.slice(0, 2).map((action) => makeBulkAction(action, chosen.filter(action.isOffered))));
-  }
-
-  function makeBulkAction(action, sweeps) {
-    if (sweeps.length === 0) return null;
-    const words = sweeps.length === 1 ? `sweep ${sweeps[0].name}` : `${sweeps.length} sweeps`;
-    const button = h("button", { type: "button", class: action.question ? "danger" : null }, `${action.label} (${sweeps.length})`);
-    button.addEventListener("click", async () => {
-      const cells = sweeps.reduce((sum, sweep) => sum + sweep.cells_running + sweep.cells_pending, 0);
-      const question = sweeps.length === 1 ? action.question?.(sweeps[0]) : `Cancel ${writeCount(cells, "cell")} of ${words}?`;
-      if (action.question && !(await askFirst(button, question, action.label))) return;
-      button.disabled = true;
-      for (const sweep of sweeps) {
-        const { method, path, body } = action.call(sweep);
-        await request(method, path, { body, key: makeKey() }).then(
-          ({ data }) => notify(action.done(data)),
-          (problem) => notify(`${action.label}: sweep ${sweep.id}: ${problem.message}`, { kind: "failed" }),
-        );
-      }
-      table.selectAll?.(false);
-    });
-    return button;
-  }
-
+  show(outlet, view.nodes);
   return () => {
-    isClosed = true;
-    list.close();
-    table.close();
+    bests.close();
+    view.close();
   };
 }
 
-function describeBest(cells, { matrix }) {
-  const metric = chooseMetric(cells, listMetrics(cells));
-  const best = findBest(cells, metric, guessGoal(metric));
-  return best ? `${metric} ${writeNumber(getNumber(best, metric))} (${nameCell(best, listAxes(matrix))})` : "";
+function makeAction({ label, question, call }, sweeps, whenDone) {
+  if (sweeps.length === 0) return null;
+  const cells = sweeps.reduce((sum, sweep) => sum + sweep.cells_running + sweep.cells_pending, 0);
+  return makeBulkAction({
+    label,
+    calls: sweeps.map((sweep) => ({ name: `sweep ${sweep.id}`, ...call(sweep) })),
+    question: question && (sweeps.length === 1 ? question(sweeps[0]) : `Cancel ${writeCount(cells, "cell")} of ${sweeps.length} sweeps?`),
+    whenDone,
+  });
 }
 
-function listColumns(bests) {
-  return [
-    { key: "id", title: "Id", width: "5rem", value: (sweep) => sweep.id, render: (cell, sweep) => fillLink(cell, sweep, sweep.id) },
-    { key: "name", title: "Name", width: "minmax(8rem, 1fr)", value: (sweep) => sweep.name, render: (cell, sweep) => fillLink(cell, sweep, sweep.name) },
-    { key: "status", title: "State", width: "9rem", value: (sweep) => sweep.status, render: (cell, sweep) => fillState(cell, sweep.status) },
-    { key: "progress", title: "Progress", width: "minmax(16rem, 1.5fr)", value: (sweep) => countEnded(sweep) / sweep.cell_count, render: fillProgress },
-    { key: "axes", title: "Axes", width: "minmax(8rem, 1fr)", value: (sweep) => listAxes(sweep.matrix).map(({ name, values }) => `${name} (${values.length})`).join(" × ") },
-    { key: "best", title: "Best cell", width: "minmax(12rem, 1.5fr)", value: (sweep) => bests.get(sweep.id)?.text ?? null },
-    { key: "started_at", title: "Started", width: "8rem", value: (sweep) => toMs(sweep.started_at), write: (sweep) => writeShortTime(sweep.started_at) },
-    { key: "lasting", title: "Took", width: "6.5rem", numeric: true, value: measure, write: (sweep) => writeDuration(measure(sweep)), ticks: (sweep) => !sweep.completed_at },
-    { key: "max_parallel", title: "At once", width: "5rem", numeric: true, shown: false, value: (sweep) => sweep.max_parallel },
-    { key: "submission_source", title: "Started by", width: "7rem", shown: false, value: (sweep) => sweep.submission_source },
-  ];
+// Find the best cells of the sweeps that are in sight, one after the other.
+function makeBests(whenFound) {
+  const bests = new Map(); // id → { completed, read_ms, text }
+  const seen = new WeakSet(); // places in sight
+  const sweeps = new WeakMap();
+  let last = Promise.resolve();
+  const observer = new IntersectionObserver((entries) => {
+    for (const { target, isIntersecting } of entries) {
+      if (!isIntersecting) seen.delete(target);
+      else ask(seen.add(target) && sweeps.get(target));
+    }
+  });
+
+  function fill(place, sweep) {
+    sweeps.set(place, sweep);
+    setText(place, getText(sweep));
+    setAttribute(place, "title", getText(sweep));
+    if (seen.has(place)) ask(sweep);
+    else observer.observe(place);
+  }
+
+  function ask(sweep) {
+    const known = bests.get(sweep.id);
+    const isNew = known?.completed !== sweep.cells_completed && (sweep.completed_at || !(Date.now() - known?.read_ms < BEST_MS));
+    if (!isNew || sweep.cells_completed === 0) return;
+    bests.set(sweep.id, { text: known?.text, completed: sweep.cells_completed, read_ms: Date.now() });
+    last = last.then(async () => {
+      bests.get(sweep.id).text = await describeBest(sweep).catch(() => null); // the list stands without it
+      whenFound();
+    });
+  }
+
+  const getText = ({ id }) => bests.get(id)?.text ?? null;
+  return { fill, getText, close: () => observer.disconnect() };
 }
 
-const measure = (sweep) => ((toMs(sweep.completed_at) ?? Date.now()) - toMs(sweep.started_at)) / 1000;
-
-function fillLink(cell, sweep, text) {
-  const link = cell.firstElementChild ?? cell.appendChild(h("a"));
-  link.setAttribute("href", makeLink(["sweeps", sweep.id]));
-  link.title = text;
-  setText(link, text);
+async function describeBest({ id, matrix }) {
+  const read = async (query) => (await get(`api/sweep_runs/${id}/results`, query)).map((row, at) => makeCell({ ...row, id: row.cell_id }, at));
+  const first = await read({ limit: FIRST_CELLS });
+  const metric = chooseMetric(first, listMetrics(first));
+  const goal = guessGoal(metric);
+  const best = findBest(await read({ order_by: `${goal === "max" ? "-" : ""}${metric}`, limit: 1 }), metric, goal);
+  return best && `${metric} ${writeNumber(getNumber(best, metric))} (${nameCell(best, listAxes(matrix))})`;
 }
 
 function fillProgress(cell, sweep) {
