@@ -272,3 +272,15 @@ def test_columns_that_differ(page: Any) -> None:
       return own.listColumns(cells, own.listAxes({{ a: [1, 2] }})).map(({{ name, differs }}) => [name, differs]);
     }})()"""
     assert call(page, "cells", code) == [["a", True], ["b", False], ["c", False], ["loss", False]]
+
+
+def test_long_numbers_keep_their_digits(page: Any) -> None:
+    text = '{"seed": [9007199254740993, 12, 1.5, "9007199254740993"], "id": 9007199254740991}'
+    code = f"""async () => {{
+      const source = document.querySelector("script[type=module]").src;
+      const {{ parseJson }} = await import(new URL("core/feed.js", source));
+      return parseJson('{text}');
+    }}"""
+    kept = {"seed": ["9007199254740993", 12, 1.5, "9007199254740993"], "id": 9007199254740991}
+    assert page.evaluate(code) == kept
+    assert call(page, "scales", 'own.makeScale(["9007199254740993", "9007199254740995"]).kind') == "linear"

@@ -38,6 +38,10 @@ def _open(open_tab: Callable[..., Any], address: str, **options: Any) -> Any:
     return tab
 
 
+def _matrix(tab: Any) -> Any:
+    return tab.get_by_role("region", name="Matrix")
+
+
 def _expect(locator: Any) -> Any:
     from playwright.sync_api import expect
 
@@ -84,7 +88,7 @@ def test_a_sweep_live_to_its_end(site: Server, open_tab: Callable[..., Any]) -> 
     tab = open_tab(f"#/sweeps/{number}")
     tab.get_by_text("4 of 4 ended", exact=True).wait_for()
     _expect(tab).to_have_title(re.compile("^✓ 4/4 fit"))
-    _expect(tab.get_by_role("region", name="Matrix").locator(".cell-words text")).to_have_text(["0.1429", "0.4286", "1.143", "1.429"])
+    _expect(_matrix(tab).locator(".cell-words text")).to_have_text(["0.1429", "0.4286", "1.143", "1.429"])
     _expect(tab.get_by_role("button", name="lr = 0.01, seed = 1 (train.loss 0.14286)")).to_be_visible()
     assert sorted(_list_numbers(tab)) == [0, 1, 2, 3]
 
@@ -160,7 +164,7 @@ def test_one_selection_everywhere(page: Any) -> None:
     box = page.locator(".grid svg").first.bounding_box()
     rows = page.locator(".grid .plot-label text")
     assert rows.count() > 4
-    place = page.get_by_role("region", name="Matrix").locator(".cell-words text").nth(7)
+    place = _matrix(page).locator(".cell-words text").nth(7)
     place.scroll_into_view_if_needed()
     at = place.bounding_box()
     assert box is not None
@@ -275,11 +279,11 @@ def test_the_matrix_by_keyboard(page: Any) -> None:
     matrix.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    _expect(page.get_by_role("region", name="Matrix").locator(".readout")).to_have_text("lr = 0.01, seed = 2: completed, train.loss = 0.28571")
+    _expect(_matrix(page).locator(".readout")).to_have_text("lr = 0.01, seed = 2: completed, train.loss = 0.28571")
     page.keyboard.press("Enter")
     _expect(page.get_by_role("heading", name="Cell 4")).to_be_visible()
     page.keyboard.press("End")
-    _expect(page.get_by_role("region", name="Matrix").locator(".readout")).to_have_text("lr = 1, seed = 2: failed")
+    _expect(_matrix(page).locator(".readout")).to_have_text("lr = 1, seed = 2: failed")
 
 
 def test_each_state_has_its_shape_and_word(page: Any, swept: int, site: Server, open_tab: Callable[..., Any]) -> None:
@@ -291,9 +295,9 @@ def test_each_state_has_its_shape_and_word(page: Any, swept: int, site: Server, 
     tab.goto(f"/#/sweeps/{swept}")
     tab.locator(".cell-mark.failed[d]").wait_for(state="attached")
     read = "(all) => all.map((each) => each.getAttribute('d').split('M')[1].replace(/^[^a-z]*/, ''))"
-    marks = tab.get_by_role("region", name="Matrix").locator(".cell-mark[d]").evaluate_all(read)
+    marks = _matrix(tab).locator(".cell-mark[d]").evaluate_all(read)
     assert len(marks) == len(set(marks)) == 5, "five shapes"
-    words = set(tab.get_by_role("region", name="Matrix").locator(".cell-words text").all_text_contents())
+    words = set(_matrix(tab).locator(".cell-words text").all_text_contents())
     assert words == {"without a …", "failed", "cancelled", "running", "pending"}
 
 
@@ -365,10 +369,10 @@ def test_ten_thousand_cells(site: Server, open_tab: Callable[..., Any]) -> None:
     tab = open_tab(f"#/sweeps/{number}")
     tab.locator(".cell-fill[d]").first.wait_for()
     assert tab.locator(".tbody > .tr").count() == 0, "what is out of sight is not drawn"
-    assert tab.get_by_role("region", name="Matrix").locator("svg *").count() < 400, "a few paths, not ten thousand nodes"
+    assert _matrix(tab).locator("svg *").count() < 400, "a few paths, not ten thousand nodes"
     tab.get_by_role("group", name="Matrix of 10,000 cells").focus()
     tab.keyboard.press("PageDown")
-    _expect(tab.get_by_role("region", name="Matrix").locator(".readout")).to_contain_text("seed = 10: cancelled")
+    _expect(_matrix(tab).locator(".readout")).to_contain_text("seed = 10: cancelled")
     tab.get_by_role("region", name="Results").scroll_into_view_if_needed()
     tab.locator(".tbody > .tr").first.wait_for()
     assert tab.locator(".tbody > .tr").count() < 200

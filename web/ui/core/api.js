@@ -1,5 +1,7 @@
 // Calls of the server's operations: what is wrong, signing in again, and the same call as a line for the terminal.
 
+import { parseJson } from "./feed.js";
+
 // The folder that the page lies in, whatever a proxy has put before it.
 export const base = new URL(".", document.baseURI);
 
@@ -83,7 +85,8 @@ async function readAnswer(answer, options) {
 }
 
 async function readText(answer) {
-  return answer.headers.get("content-type")?.includes("json") ? await answer.json() : await answer.text();
+  const text = await answer.text();
+  return answer.headers.get("content-type")?.includes("json") ? parseJson(text) : text;
 }
 
 async function readRefusal(answer) {

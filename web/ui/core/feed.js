@@ -80,7 +80,7 @@ function tellEvents(events, tell) {
       changes = []; // what came before is read anew as well
       tell({ type: "reset", position: event.id });
     } else if (event.data) {
-      changes.push({ ...JSON.parse(event.data), position: event.id });
+      changes.push({ ...parseJson(event.data), position: event.id });
     }
   }
   if (changes.length > 0) tell({ type: "changes", changes });
@@ -114,4 +114,12 @@ export function comparePositions(one, other) {
   const [life, number] = one.split("-");
   const [otherLife, otherNumber] = other.split("-");
   return life === otherLife ? Number(number) - Number(otherNumber) : null;
+}
+
+const LONG_INTEGER = /[[:,]\s*-?\d{16,}\s*[,\]}]/;
+
+// Parse JSON. A whole number that JavaScript cannot hold, such as a seed of 64 bits, is a text with all its digits.
+export function parseJson(text) {
+  const keepDigits = (_, value, { source }) => (Number.isInteger(value) && !Number.isSafeInteger(value) && /^-?\d+$/.test(source) ? source : value);
+  return LONG_INTEGER.test(text) ? JSON.parse(text, keepDigits) : JSON.parse(text);
 }

@@ -84,7 +84,7 @@ export function makeGrid({ kinds, choose, measure, judge, describe, pick, ...hea
     show(words, hasWords && places.map((place, at) => {
       const [x, y] = locate(place);
       const { kind, word } = judged[at];
-      return word && makeLabel(x + (marks[kind] ? 21 : 6), y + high / 2 + 4, cutLabel(word, Math.floor((wide - 20) / LETTER_PX)), null, kind);
+      return word && makeLabel(x + (marks[kind] ? 21 : 6), y + high / 2 + 4, cutLabel(word, Math.floor((wide - 15) / LETTER_PX)), null, kind);
     }));
   }
 

@@ -13,7 +13,7 @@ import { readNumber, writeValue } from "./scales.js";
 export function makeResults({ whenSelected, whenHovered, whenSorted }) {
   const node = h("div");
   const tools = h("span");
-  const state = { table: null, names: "", model: null, marks: {} };
+  const state = { table: null, found: new Map(), names: "", order: null, model: null, marks: {} };
   const findKey = (event) => event.target.closest(".tbody > .tr")?.dataset.key ?? null;
   node.addEventListener("pointerover", (event) => whenHovered(findKey(event)));
   node.addEventListener("pointerleave", () => whenHovered(null));
@@ -25,9 +25,13 @@ export function makeResults({ whenSelected, whenHovered, whenSorted }) {
 
   function draw(model) {
     state.model = model;
-    const found = listColumns(model.cells, model.axes);
-    const names = JSON.stringify([found, model.metric, model.goal]);
-    if (names !== state.names) rebuild(found);
+    for (const column of listColumns(model.cells, model.axes)) {
+      const key = `${column.kind}:${column.name}`; // what was there stays, although its cells may run again
+      state.found.set(key, { ...column, differs: column.differs || Boolean(state.found.get(key)?.differs) });
+    }
+    if (model.metric !== DURATION || !state.table) state.order = [model.metric, model.goal];
+    const names = JSON.stringify([...state.found.values(), state.order]);
+    if (names !== state.names) rebuild([...state.found.values()]);
     state.names = names;
     state.table.setRows(new Map(model.cells.filter(model.isShown).map((cell) => [cell.key, cell])), null);
     markRows();

@@ -100,7 +100,7 @@ export function open(outlet, { params }) {
     const number = key === null ? null : state.byKey.get(key)?.number;
     const isSame = String(number) === readAddress().query.get("cell");
     changeQuery({ cell: number, ...(isSame ? {} : { job: null, lines: null, stream: null }) });
-    state.model = makeModel(state);
+    state.model = { ...state.model, selected: state.cells[number] ?? null };
     parts.showCell(state.model);
     mark();
   }
