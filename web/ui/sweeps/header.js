@@ -9,7 +9,6 @@ import { FAMILIES, isOpen } from "../core/states.js";
 import { makeLink } from "../core/router.js";
 import { toMs, writeCount, writeDuration, writeTime } from "../core/format.js";
 import { may } from "../core/signin.js";
-import { openRunDialog } from "../workflows/run_dialog.js";
 import { nameCell } from "./cells.js";
 import { writeValue } from "./scales.js";
 
@@ -153,6 +152,7 @@ async function runAgain({ args, matrix, max_parallel, fail_fast, ...sweep }, mod
   const name = nameWorkflow(sweep);
   const { mount } = model ? await get(`api/workflows/runs/${model.cells[0].key}`) : { mount: null };
   const workflow = await get(`api/workflows/${encodeURIComponent(name)}`, { mount });
+  const { openRunDialog } = await import("../workflows/run_dialog.js"); // needed by few
   openRunDialog({
     workflow: { ...workflow, name },
     mount,
