@@ -35,7 +35,7 @@ test-ssh *args: (_env "dev")
 
 # What a person would see, in a headless browser
 test-browser *args: (_env "dev")
-    @{{ python }} -m pytest -m browser "$@"
+    @{{ python }} -m pytest -n 2 {{ beside }} -m browser "$@"
 
 # The reverse proxies of docs/operating.md in front of a server (nginx and Caddy)
 test-proxy *args: (_env "dev")

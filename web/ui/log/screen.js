@@ -52,7 +52,7 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked, 
     draw();
   }
 
-  // --- drawing -----------------------------------------------------------------------------------------------------------
+  // --- drawing ---
 
   function listNumbers() {
     if (screen.isWrapped) return listFrom(screen.wrapFirst, Math.min(source.total, screen.wrapFirst + WRAPPED_LINES - 1));
@@ -111,7 +111,7 @@ export function makeScreen({ label, source, makeLink, whenScrolled, whenPicked, 
     if (!isSame) show(text, line === undefined ? [] : parseLine(line.shown).map(makeRun));
   }
 
-  // --- moving ------------------------------------------------------------------------------------------------------------
+  // --- moving ---
 
   const drawSoon = oncePerFrame(draw);
 

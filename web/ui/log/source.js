@@ -48,7 +48,7 @@ export function openSource(path, query, hear) {
     if (!signal.aborted) hear.failed(found);
   }
 
-  // --- the end, what is written meanwhile, and counting --------------------------------------------------------------------
+  // --- the end, what is written meanwhile, and counting ---
 
   async function loadEnd() {
     const found = await ask({ lines: ASK_LINES });
@@ -122,7 +122,7 @@ export function openSource(path, query, hear) {
     return facts.exists && !problem ? LIVE_MS : WAITING_MS;
   }
 
-  // --- lines that are looked at --------------------------------------------------------------------------------------------
+  // --- lines that are looked at ---
 
   // Have the lines from one to another read, those in sight first. What was asked for before counts no more.
   function want(first, last) {

@@ -1,18 +1,12 @@
 // The log of a job: opens at its end, follows while the reader is there, and is never loaded whole.
 //
-//   import { makeLogViewer } from "../log/viewer.js";
-//   const viewer = makeLogViewer({ job: "42_7", cluster: null, label: "job 42_7" });
-//   place.append(viewer.node);
-//   return viewer.close;                  // when the view is closed: it reads until then
-//
 //   job       any id that SLURM has for it
 //   cluster   its cluster; null for the one in force
 //   label     what it is the log of, in words
-//   stream    "stdout" or "stderr": which one is opened where the address names none (a failed job: stderr, if it has any)
-//   hasPlace  whether stream and lines stand in the address (?log=42_7&stream=stderr&lines=L120-140); only one viewer of
-//             a view may have that, and it is the default
+//   stream    which one is opened where the address names none: "stdout", or "stderr", where it has any
+//   hasPlace  whether stream and lines stand in the address (?log=42_7&stream=stderr&lines=L120-140), for one viewer of a view
 //
-// Returns { node, close, showLines(first, last) }. It reads anew by itself when the job changes.
+// makeLogViewer returns { node, close, showLines(first, last) }: it reads until it is closed, and anew when the job changes.
 
 import { makeUrl } from "../core/api.js";
 import { h, setText, show } from "../core/dom.js";
@@ -67,7 +61,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   const [list, panel] = tabs.node.children;
   const node = h("section", { class: "log-viewer", "aria-label": `Log of ${label}`, onkeydown: hearKey }, h("div", { class: "log-head" }, list, bar), searchPlace, pages, panel, fresh);
 
-  // --- one stream -----------------------------------------------------------------------------------------------------------
+  // --- one stream ---
 
   // Open a stream at its end, or at what is wanted. Returns what closes it.
   function open(panel, name) {
@@ -166,7 +160,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     draw();
   }
 
-  // --- follow ----------------------------------------------------------------------------------------------------------------
+  // --- follow ---
 
   function added(lines) {
     if (spoken.checked) say(`${writeCount(lines, "new line")}: ${toPlain(source.lines.get(source.total)?.shown ?? "")}`);
@@ -204,7 +198,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     move("showEnd");
   }
 
-  // --- lines with an address ---------------------------------------------------------------------------------------------------
+  // --- lines with an address ---
 
   function makeLineLink(number) {
     const { parts, query } = readAddress();
