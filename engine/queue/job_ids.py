@@ -40,10 +40,12 @@ def list_ids(
     end_time: str | None = None,
     cluster: str | None = None,
     among: str | None = None,
+    check: bool = False,
 ) -> Answer | Coroutine[Any, Any, Answer]:
     """List the ids of the jobs that are wanted, or those of them among some.
 
-    At once where they are kept. Raises Invalid, SlurmError, NotFound.
+    At once where they are kept. To check a filter that somebody still types, what is wrong with it is told.
+    Raises Invalid, SlurmError, NotFound.
     """
     asked, version = job_list.resolve_cluster(server, cluster)
     wanted = None if among is None else parse_ids(among)
@@ -51,7 +53,13 @@ def list_ids(
     key = ("ids", given, *version)
     if (found := queue_view.get_view(server, asked).pages.get(key)) is None:
         texts = {"state": state, "user": user, "partition": partition, "start_time": start_time, "end_time": end_time}
-        query = job_query.parse_query(expand_hosts, time.time(), sort=sort, order=order, filter=filter, **texts)
+        try:
+            query = job_query.parse_query(expand_hosts, time.time(), sort=sort, order=order, filter=filter, **texts)
+        except Invalid as wrong:
+            if not check:
+                raise
+            answer = {"job_ids": [], "total": 0, "has_more": False, "problem": wrong.problems[0]["msg"]}
+            return job_list.make_answer(asked, Body(dump_json(answer)))
         kept_as = key if job_list.can_be_kept(query, filter) else None
         return _find_ids(server, asked, query, version[-1], expand_arrays, kept_as, limit, wanted)
     return _make_answer(server, asked, key, found, limit, wanted)

@@ -104,7 +104,6 @@ def test_a_filter_is_completed_judged_by_the_server_and_stands_in_the_address(
     tab.get_by_text(re.compile(r"None of \d+ jobs fits the filter")).wait_for()
     tab.get_by_role("button", name="Clear the filter").click()
     find_row(tab, jobs["beta"]).wait_for()
-    tab.troubles.expect("400")
 
 
 def test_values_and_operators_are_completed(jobs: dict[str, str], open_tab: Callable[..., Any]) -> None:
@@ -120,7 +119,6 @@ def test_values_and_operators_are_completed(jobs: dict[str, str], open_tab: Call
     find_row(tab, jobs["alpha"]).wait_for(state="detached")
     field.press("Escape")
     assert tab.get_by_role("listbox").count() == 0
-    tab.troubles.expect("400")  # "state=fai" is refused, in words below the field
 
 
 def test_an_array_is_one_row_that_opens(jobs: dict[str, str], open_tab: Callable[..., Any]) -> None:
@@ -150,7 +148,8 @@ def test_chosen_jobs_are_acted_upon_and_told_one_by_one(
     tab.get_by_role("button", name="Release 3", exact=True).wait_for()
     assert tab.get_by_role("button", name="Requeue", exact=True).is_disabled()
     tab.get_by_role("button", name="Cancel 3", exact=True).click()
-    question = tab.get_by_role("group", name="Cancel 3 waiting jobs (chosen 0, chosen 1, chosen 2)?")
+    names = r"\W*chosen 0\W*, \W*chosen 1\W*, \W*chosen 2\W*"
+    question = tab.get_by_role("group", name=re.compile(rf"^Cancel 3 waiting jobs \({names}\)\?$"))
     assert question.get_by_role("button", name="Keep").evaluate("node => node === document.activeElement")
     # Somebody else is quicker with one of them: the report says so of it alone.
     site.http.delete(f"/api/v1/jobs/{made[1]}")

@@ -90,6 +90,19 @@ def test_ten_thousand_jobs_hold_still_under_changes(queue: tuple[Queue, Server],
     assert key == anchor[0] and abs(top - anchor[1]) < 1.5
 
 
+def test_back_leads_to_the_same_row(queue: tuple[Queue, Server], open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/jobs?who=all&since=now&sort=job_id", url=queue[1].url)
+    tab.get_by_text("10,000 jobs:").wait_for()
+    tab.get_by_role("table", name="Jobs").evaluate("node => { node.scrollTop = 70_011; }")
+    tab.wait_for_function("() => document.querySelector('.tbody [aria-rowindex=\"2510\"]')")
+    first = tab.evaluate(FIRST_IN_SIGHT)
+    tab.get_by_role("link", name="Nodes", exact=True).click()
+    tab.get_by_role("heading", name="Nodes", exact=True).wait_for()
+    tab.go_back()
+    tab.get_by_text("10,000 jobs:").wait_for()
+    tab.wait_for_function(f"key => ({FIRST_IN_SIGHT})()?.[0] === key", arg=first[0])
+
+
 def test_a_filter_and_a_choice_are_of_all_of_them(queue: tuple[Queue, Server], open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/jobs?who=all&since=now", url=queue[1].url)
     tab.get_by_text("10,000 jobs:").wait_for()

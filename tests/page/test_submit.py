@@ -41,6 +41,15 @@ def test_a_double_click_submits_once(site: Server, open_tab: Callable[..., Any])
     assert count_jobs(site, "once") == 1
 
 
+def test_the_second_click_does_not_fall_through_a_dialog_that_closed(open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/jobs")
+    dialog = open_dialog(tab)
+    tab.evaluate("() => { window.clicks = 0; document.addEventListener('click', () => window.clicks++); }")
+    dialog.get_by_role("button", name="Close").dblclick()
+    dialog.wait_for(state="hidden")
+    assert tab.evaluate("window.clicks") == 1
+
+
 def test_a_lost_answer_is_asked_for_again(site: Server, open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/jobs")
     dialog = open_dialog(tab, job_name="lost")

@@ -98,6 +98,22 @@ def test_another_server_of_the_host_signs_nobody_out(
     first.troubles.expect("asked ")
 
 
+def test_a_submission_survives_the_end_of_its_session(site: Server, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/jobs?who=all")
+    sign_in(tab, make_token(site, "ending", "read", "write"))
+    tab.get_by_role("button", name="Submit a job").first.click()
+    dialog = tab.get_by_role("dialog", name="Submit a job")
+    dialog.get_by_label("Script", exact=True).fill("#!/bin/bash\n#SBATCH -H\ntrue\n")
+    dialog.get_by_label("Name", exact=True).fill("survivor")
+    assert site.http.delete("/api/tokens/token/ending").status_code == 204
+    tab.evaluate("document.querySelector('dialog form').requestSubmit()")
+    sign_in(tab, site.tokens["write"])
+    tab.get_by_text("is submitted").wait_for()
+    found = site.http.get("/api/v1/jobs", params={"filter": "job_name=survivor"}).json()
+    assert found["total"] == 1
+    tab.troubles.expect("401")
+
+
 def test_two_tabs_sign_in_and_out_together(site: Server, open_tab: Callable[..., Any]) -> None:
     first = open_tab("#/overview")
     other = first.context.new_page()

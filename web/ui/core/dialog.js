@@ -4,6 +4,8 @@ import { h, makeId, show } from "./dom.js";
 import { formatCurl, send } from "./api.js";
 import { makeCopyButton } from "./notice.js";
 
+const DOUBLE_CLICK_MS = 500;
+
 // Open a dialog with this content, with the focus on its first field. Returns { node, close }; Esc and going back close it
 // only if `mayClose()` says so.
 export function openDialog(title, content, { mayClose = () => true, whenClosed } = {}) {
@@ -18,6 +20,7 @@ export function openDialog(title, content, { mayClose = () => true, whenClosed }
   const ending = new AbortController();
   const close = () => {
     ending.abort();
+    ignoreSecondClick();
     node.close();
     node.remove();
     before?.isConnected && before.focus();
@@ -32,6 +35,14 @@ export function openDialog(title, content, { mayClose = () => true, whenClosed }
   node.showModal();
   node.querySelector("[autofocus], input:not([type=radio], .unseen), select, textarea")?.focus();
   return { node, close };
+}
+
+// The second click of a double click is meant for what was there at the first.
+function ignoreSecondClick() {
+  const ending = new AbortController();
+  const stop = (event) => event.detail > 1 && (event.preventDefault(), event.stopPropagation());
+  addEventListener("click", stop, { capture: true, signal: ending.signal });
+  setTimeout(() => ending.abort(), DOUBLE_CLICK_MS);
 }
 
 // Ask before something that cannot be undone, in the place of its button. `names` are the objects, in words.

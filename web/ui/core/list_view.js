@@ -67,8 +67,8 @@ export function makeListView(given) {
   const warning = h("p", { class: "hint", role: "status" });
   const place = h("div", null, h("p", { class: "hint" }, "Loading…"));
   let total = 0;
-  const shownMarks = h("span", { class: "bar" });
-  const marked = h("div", { class: "bar chosen-bar", hidden: true }, shownMarks, h("button", { type: "button", class: "plain", onclick: () => table.selectAll(false) }, "Choose none"));
+  const marked = h("div", { class: "bar chosen-bar", hidden: true });
+  const chooseNone = h("button", { type: "button", class: "plain", onclick: () => table.selectAll(false) }, "Choose none");
   let drawnMarks = [];
 
   // --- the filter ----------------------------------------------------------------------------------------------------
@@ -190,9 +190,9 @@ export function makeListView(given) {
     if (rows.length === drawnMarks.length && rows.every((row, at) => row === drawnMarks[at])) return;
     drawnMarks = rows;
     marked.hidden = rows.length === 0;
-    const focused = [...shownMarks.querySelectorAll("button")].indexOf(document.activeElement);
-    show(shownMarks, drawMarked(rows));
-    shownMarks.querySelectorAll("button")[focused]?.focus();
+    const focused = [...marked.querySelectorAll("button")].indexOf(document.activeElement);
+    show(marked, drawMarked(rows), chooseNone);
+    marked.querySelectorAll("button")[focused]?.focus();
   }
 
   const csv = h("button", { type: "button", title: "Save these rows and columns as CSV", onclick: () => saveFile(`${id}.csv`, writeCsv(listRows(), table.listColumns()), "text/csv") }, "CSV");
@@ -226,8 +226,8 @@ export function makeListView(given) {
   };
 }
 
-// Return whether all words stand somewhere in a text.
-export function hasWords(text, words) {
+// Whether all words stand somewhere in a text.
+function hasWords(text, words) {
   const lowered = text.toLowerCase();
   return words.toLowerCase().split(/\s+/).every((word) => lowered.includes(word));
 }

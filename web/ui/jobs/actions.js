@@ -36,7 +36,7 @@ export function makeJobActions({ clear }) {
     const ids = fitting.map(({ job_id }) => job_id);
     button.addEventListener("click", async () => {
       if (isLast && !(await askFirst(button, describeQuestion(label, fitting), label))) return;
-      for (const other of button.closest(".bar").querySelectorAll("button")) other.disabled = true;
+      for (const other of button.closest(".bar").querySelectorAll(".action button")) other.disabled = true;
       await act(action, label, ids);
       clear();
     });
@@ -101,7 +101,7 @@ function describeQuestion(label, jobs) {
   const parts = [...numbers].map(([word, number]) => `${number.toLocaleString("en")} ${word}`);
   const total = sumTasks(jobs);
   const names = [...new Set(jobs.map((job) => job.job_name))];
-  const shown = names.slice(0, SHOWN_NAMES).map((name) => (name.length > 40 ? `${name.slice(0, 39)}…` : name));
+  const shown = names.slice(0, SHOWN_NAMES).map((name) => (name.length > 40 ? `${name.slice(0, 39)}…` : name)).map((name) => `\u2068${name}\u2069`); // what turns the text round ends with the name
   const more = names.length > SHOWN_NAMES ? `, and ${names.length - SHOWN_NAMES} other names` : "";
   return `${label} ${parts.join(" and ")} ${total === 1 ? "job" : "jobs"} (${shown.join(", ")}${more})?`;
 }

@@ -10,7 +10,7 @@ const MOST = 12;
 // the text of the choice. Returns { node (field and list), close }.
 export function makeCompletion(field, find) {
   const list = h("ul", { role: "listbox", id: makeId("choices"), class: "choices", hidden: true, "aria-label": "Completions" });
-  const node = h("div", { class: "completed" }, field, list);
+  const node = h("div", null, field, list);
   let found = { from: 0, choices: [] };
   let at = -1;
   for (const [name, value] of Object.entries({ role: "combobox", "aria-autocomplete": "list", "aria-expanded": "false", "aria-controls": list.id, autocomplete: "off", spellcheck: "false", autocapitalize: "off" })) {

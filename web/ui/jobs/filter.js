@@ -37,15 +37,16 @@ export function makeJobFilter({ text, whenFound, getScope }) {
       return;
     }
     try {
-      const { job_ids } = await get("api/v1/jobs/ids", { ...getScope(), filter: asked }, { signal });
+      const { job_ids, problem: wrong } = await get("api/v1/jobs/ids", { ...getScope(), filter: asked, check: true }, { signal });
       if (signal.aborted) return;
-      setText(problem, "");
+      setText(problem, wrong ?? "");
+      if (wrong) return;
       Object.assign(filter, { accepted: asked, ids: new Set(job_ids) });
       changeQuery({ filter: asked });
       whenFound(filter.ids);
     } catch (refused) {
       if (signal.aborted) return;
-      setText(problem, refused.problems[0]?.msg ?? refused.message);
+      setText(problem, refused.message);
     }
   }
 

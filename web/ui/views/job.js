@@ -12,7 +12,7 @@ import { whenZoneChanges } from "../core/format.js";
 import { drawDependencies, drawJobFacts, drawResources } from "../jobs/facts.js";
 import { makeJobHead } from "../jobs/head.js";
 import { openScript, showStory, showVariables } from "../jobs/texts.js";
-import { openTasks } from "../jobs/tasks.js";
+import { openParts } from "../jobs/tasks.js";
 import { openJobLog } from "../jobs/job_log.js";
 
 const AGAIN_MS = 30_000; // what a running job uses is asked for again so often
@@ -96,7 +96,7 @@ function makeParts(place, id, query, document_) {
     chosen: query.get("tab") ?? (isWhole ? "tasks" : "log"),
     whenChosen: (tab) => changeQuery({ tab }),
     tabs: [
-      hasTasks && { key: "tasks", title: first.het_job_id ? "Components" : "Tasks", open: (body) => openTasks(body, first.array_job_id ?? first.het_job_id ?? first.job_id) },
+      hasTasks && { key: "tasks", title: first.het_job_id ? "Components" : "Tasks", open: (body) => openParts(body, first.array_job_id ?? first.het_job_id ?? first.job_id, first.het_job_id ? "component" : "task", query) },
       !isWhole && { key: "log", title: "Log", open: openLog },
       { key: "script", title: "Script", open: (body) => openScript(body, id) },
       { key: "variables", title: "Variables", open: (body) => keepDrawn("variables", () => showVariables(body, document_.value.job)) },

@@ -61,7 +61,7 @@ function drawWelcome(outlet) {
   const key = makeKey();
   const button = h("button", { type: "button", class: "main", onclick: () => run() }, "Run the example");
   const describe = () => ({ method: "POST", path: `api/workflows/${EXAMPLE}/run`, body: {} });
-  if (may("write")) show(place, button, h("button", { type: "button", onclick: () => openSubmit() }, "Submit a job of your own"), makeCurlButton(describe));
+  if (may("write")) show(place, button, makeCurlButton(describe), h("button", { type: "button", onclick: () => openSubmit() }, "Submit a job of your own"));
   else showDenied(place, "write");
   show(
     outlet,

@@ -103,6 +103,11 @@ def test_what_a_filter_can_say(client: Client, jobs: dict[str, str]) -> None:
     fields = {field["name"]: field for field in answer.json()["fields"]}
     user = fields["user"]["values"][0]
     assert client.get("/api/v1/jobs/ids", params={"filter": f"user={user}"}).json()["total"] >= 1
+    half = {"filter": f"user={user} and sate=RUNNING"}
+    assert client.get("/api/v1/jobs/ids", params=half).status_code == 400
+    answer = client.get("/api/v1/jobs/ids", params={**half, "check": True})
+    assert answer.status_code == 200 and answer.json()["job_ids"] == []
+    assert "did you mean 'state'?" in answer.json()["problem"]
     assert fields["memory"]["aliases"] == ["mem"] and fields["nodes"]["values"] and fields["partition"]["values"]
     again = client.get("/api/v1/jobs/filter-fields", headers={"If-None-Match": answer.headers["etag"]})
     assert again.status_code in (200, 304)
