@@ -85,13 +85,14 @@ def test_an_array_lists_its_tasks(site: Server, open_tab: Callable[..., Any]) ->
 
 
 def test_components_of_a_heterogeneous_job_are_listed(site: Server, open_tab: Callable[..., Any]) -> None:
-    job_id = submit(site, "mixed", "#!/bin/bash\n#SBATCH -H\n#SBATCH hetjob\n#SBATCH -H\ntrue\n")
+    job_id = submit(site, "mixed", "#!/bin/bash\n#SBATCH -N1\n#SBATCH hetjob\n#SBATCH -N1\nsleep 300\n")
     tab = open_tab(f"#/jobs/{job_id}")
     tab.get_by_text(f"heterogeneous job {job_id}, 2 components").wait_for()
     tab.get_by_text("2 components: ").wait_for()
     tab.get_by_role("link", name=f"{job_id}+1", exact=True).click()
     tab.get_by_text(f"job {job_id}+1", exact=True).wait_for()
     tab.get_by_role("link", name=job_id, exact=True).first.wait_for()
+    site.http.delete(f"/api/v1/jobs/{job_id}")
 
 
 def test_a_job_of_a_run_leads_to_it_and_a_report_is_told(site: Server, open_tab: Callable[..., Any]) -> None:

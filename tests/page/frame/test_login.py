@@ -109,8 +109,8 @@ def test_a_submission_survives_the_end_of_its_session(site: Server, open_tab: Ca
     tab.evaluate("document.querySelector('dialog form').requestSubmit()")
     sign_in(tab, site.tokens["write"])
     tab.get_by_text("is submitted").wait_for()
-    found = site.http.get("/api/v1/jobs", params={"filter": "job_name=survivor"}).json()
-    assert found["total"] == 1
+    tab.keyboard.press("Escape")
+    tab.get_by_role("table", name="Jobs").get_by_text("survivor").wait_for()
     tab.troubles.expect("401")
 
 

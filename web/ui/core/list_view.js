@@ -121,6 +121,7 @@ export function makeListView(given) {
     whenSorted: ({ key, descending }) => changeQuery({ sort: `${descending ? "-" : ""}${key}` }),
     whenChosen: (keys) => changeQuery({ columns: keys.join(",") }),
     isShown,
+    isWhole: () => list.state === "ready",
     whenSelected: showMarked,
   });
   const list = makeLiveList({

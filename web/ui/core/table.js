@@ -29,12 +29,13 @@ const ANCHORS = 200; // so many rows after the first in sight may stand in for i
 //   getLink    the address of a row's view, for a double click
 //   getParent  the key of the row that a row stands below, or null; a row that has others below it says isGroup
 //   isShown    whether a row is to be seen: (row, key); after it judges otherwise, call hideSome()
+//   isWhole    whether all rows are there: the row that the reader was at may come with the rest
 //   selects    whether rows have boxes; whenSelected(keys) hears of them
 //   whenChosen hears of other columns
 //   label      what the table is, for those who hear the page
 //
 // Returns { node, setRows(map, changed), hideSome, selected, sort, chosen, columns, listColumns, count, toCsv, choose, draw, close }.
-export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, isShown = () => true, selects = false, whenSelected, whenChosen, label, chosen }) {
+export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, isShown = () => true, isWhole = () => true, selects = false, whenSelected, whenChosen, label, chosen }) {
   columns = columns.map(completeColumn);
   const kept = readColumns(id, columns);
   const table = {
@@ -118,8 +119,9 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
 
   // Go back to where the reader was, as soon as the rows for it are there.
   function restorePlace() {
-    if (!place || order.entries.length * ROW_PX < place.top || !node.isConnected) return;
+    if (!place || order.entries.length === 0 || !node.isConnected) return;
     const { key, offset, top } = place;
+    if (!isVisible(key) && !isWhole()) return;
     place = null;
     node.scrollTop = isVisible(key) ? order.findPlace(order.byKey.get(key)) * ROW_PX + offset : top;
   }
