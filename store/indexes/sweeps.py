@@ -197,7 +197,7 @@ class SweepIndex:
                 return srunx.to_run_json(runs.queue_rerun(self._run(run_id)).model_copy(update=waits))
             return self.build_waiting_run(run_id)
         if self._archive is not None and ("run", run_id) in self._archive:
-            return srunx.to_run_json(await self._archive.get("run", run_id))
+            return srunx.to_run_json(await self._archive.get("run", run_id)) | {"archived": True}
         kept = await self._archive.find_sweep(sweeps.parse_cell_id(run_id)[0]) if self._archive is not None else None
         index_of_sweep = self if kept is None else (await self.find(int(kept.id)))[0]
         return index_of_sweep.build_waiting_run(run_id)

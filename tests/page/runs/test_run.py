@@ -11,12 +11,21 @@ from typing import Any
 import pytest
 
 from tests.app_server import Server
+from tests.page.conftest import watching
 from tests.page.looks import check_looks
-from tests.page.runs.run_pages import GATED, Runs
+from tests.page.runs.run_pages import GATED, QUICK, Runs
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 sync_api = pytest.importorskip("playwright.sync_api")
 expect = sync_api.expect
+
+NOTES = """globalThis.notes = [];
+globalThis.Notification = class extends EventTarget {
+  static permission = "granted";
+  static requestPermission = async () => "granted";
+  constructor(title) { super(); notes.push(title); }
+};"""
 
 
 def node(tab: Any, name: str) -> Any:
@@ -84,19 +93,91 @@ def test_a_new_run_is_sent_as_it_is_shown(site: Server, tab: Any, tmp_path: Path
     dialog = tab.get_by_role("dialog")
     expect(dialog.get_by_label("lr")).to_have_value("0.25")
     expect(dialog.locator(".field.changed")).to_have_count(1)
-    expect(dialog.locator(".field.changed small")).to_have_text("changed: it was 3")
+    expect(dialog.locator(".field.changed small")).to_have_text("Changed; the old run had 3")
     dialog.get_by_label("note").fill("3")
     dialog.get_by_label("fast").select_option("false")
-    previewed = dialog.get_by_label("What is sent").inner_text()
-    sent: list[str] = []
+    dialog.get_by_text("As JSON", exact=True).click()
+    previewed = json.loads(dialog.get_by_label("The same as JSON").input_value())
+    sent: list[Any] = []
     tab.on("request", lambda asked: asked.method == "POST" and sent.append((asked.post_data, asked.headers)))
-    dialog.get_by_role("button", name="Run again").dblclick()
+    dialog.get_by_role("button", name="Start", exact=True).dblclick()
     expect(tab).not_to_have_url(re.compile(run_id))
     (body, headers), *others = sent
     assert others == [] and headers["idempotency-key"]
-    assert json.loads(previewed.partition("\n")[2]) == json.loads(body)
+    assert json.loads(body) == previewed
     new = tab.url.rpartition("/")[2].partition("?")[0]
     assert runs.await_end(new)["args"] == {"lr": 0.25, "seed": 7, "note": "3", "fast": False}
+
+
+def test_an_answer_that_is_lost_runs_it_again_once(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "lost", QUICK)
+    run_id = runs.start()
+    runs.await_end(run_id)
+    tab.goto(f"/#/runs/{run_id}")
+
+    def lose(route: Any) -> None:
+        route.fetch()
+        runs.await_end(run_id)
+        route.abort()
+
+    tab.route("**/rerun", lose, times=1)
+    tab.get_by_role("button", name="Re-run…").click()
+    dialog = tab.get_by_role("dialog")
+    dialog.get_by_label("All of it").check()
+    dialog.get_by_role("button", name="Run again").click()
+    expect(dialog.get_by_role("alert")).to_have_text("The server gave no answer")
+    dialog.get_by_role("button", name="Run again").click()
+    expect(tab.get_by_text("The run has begun again.")).to_be_visible()
+    assert len(runs.get(run_id)["jobs"][0]["attempts"]) == 2
+    tab.troubles.expect("ERR_FAILED")
+
+
+def test_a_run_in_the_archive_only_begins_anew(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "old")
+    runs.let_fail()
+    run = runs.await_end(runs.start())
+    tab.route(f"**/runs/{run['id']}", lambda route: route.fulfill(json=run | {"archived": True}))
+    tab.goto(f"/#/runs/{run['id']}?below=given")
+    expect(tab.get_by_text("A run in the archive does not change")).to_be_visible()
+    expect(tab.get_by_role("button", name=re.compile("Re-run"))).to_have_count(0)
+    tab.get_by_role("button", name="New run…").click()
+    expect(tab.get_by_role("dialog").get_by_label("lr")).to_have_value("0.1")
+
+
+def test_what_ends_is_said_once_and_told_once_over_two_tabs(site: Server, browser: Any, tmp_path: Path) -> None:
+    """A browser that may notify; its notes are written down, since a headless one shows none."""
+    runs = Runs(site, tmp_path, "said")
+    run_id = runs.start()
+    with watching(browser, site.url, permissions=["notifications"]) as tab:
+        other = tab.context.new_page()
+        for each in (tab, other):
+            each.add_init_script(NOTES)
+            each.goto(f"/#/runs/{run_id}")
+            expect(node(each, "train")).to_have_class(re.compile("running"))
+            expect(each.locator(".unseen[aria-live]")).to_have_text("")
+        tab.get_by_role("button", name="Tell me when it ends").click()
+        expect(tab.get_by_role("button", name="Will tell you")).to_have_attribute("aria-pressed", "true")
+        other.reload()
+        tab.bring_to_front()
+        runs.let_fail()
+        expect(tab.locator(".unseen[aria-live]")).to_have_text("train failed. The run of said is failed")
+        expect(tab.get_by_text("1 job failed")).to_be_visible()
+        eventually(lambda: [*tab.evaluate("notes"), *other.evaluate("notes")] == ["said: failed"])
+
+
+def test_without_the_scope_nothing_is_offered(site: Server, open_tab: Callable[..., Any], tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "read")
+    runs.let_fail()
+    run_id = runs.start()
+    runs.await_end(run_id)
+    headers = {"Authorization": f"Bearer {site.tokens['read']}"}
+    tab = open_tab(f"#/runs/{run_id}", extra_http_headers=headers)
+    expect(tab.locator(".failure pre")).to_contain_text("Traceback")
+    buttons = tab.get_by_role("button", name=re.compile("Re-run|New run"))
+    expect(buttons).to_have_count(5)
+    for button in buttons.all():
+        expect(button).to_be_disabled()
+        expect(button).to_have_attribute("title", re.compile("needs the scope write"))
 
 
 def test_one_selection_in_graph_timeline_list_and_log(site: Server, tab: Any, tmp_path: Path) -> None:
@@ -175,7 +256,7 @@ def test_notifications_are_asked_for_by_a_click_and_say_why_not(
 
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (400, False)])
 def test_how_it_looks(site: Server, open_tab: Callable[..., Any], tmp_path: Path, width: int, dark: bool) -> None:
-    runs = Runs(site, tmp_path, f"looks-{width}-{dark}".lower(), GATED.replace("report", "a_very_" * 8 + "long_name"))
+    runs = Runs(site, tmp_path, f"looks-{width}-{dark}".lower(), GATED.replace("train", "a_very_" * 8 + "long_name"))
     runs.let_fail()
     run_id = runs.start()
     runs.await_end(run_id)

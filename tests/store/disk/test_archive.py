@@ -443,7 +443,7 @@ def test_what_is_archived_is_still_answered_by_its_id(server: Server) -> None:
     eventually(lambda: get("/api/workflows/runs").json() == [] == get("/api/sweep_runs").json())
     assert get("/api/history").json() == []
     found = get(f"/api/workflows/runs/{run_id}").json()
-    assert (found["status"], found["jobs"][0]["result"]) == ("completed", {"x": 0.1})
+    assert (found["status"], found["archived"], found["jobs"][0]["result"]) == ("completed", True, {"x": 0.1})
     assert get(f"/api/workflows/runs/{cell(1)}").json()["sweep_run_id"] == 3
     assert get(f"/api/workflows/runs/{cell(2)}").json()["status"] == "cancelled", "one that never had its turn"
     sweep = get("/api/sweep_runs/3").json()

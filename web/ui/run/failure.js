@@ -2,6 +2,7 @@
 // what to do about it.
 
 import { h, keepInStep, setText, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
 import { get } from "../core/api.js";
 import { fillState } from "../core/marks.js";
 import { writeCount } from "../core/format.js";
@@ -12,13 +13,13 @@ import { describeEnd, findState, listFailed, listUnfinished } from "./facts.js";
 const LINES = 12;
 const MOST = 6; // so many failed jobs are named; the others are in the graph and the list
 
-// Make the part. Returns { node, setRun, close }; whenRerun({ what, job }) hears what is to run again.
+// Make the part. Returns { node, setRun, close }; whenRerun(failed or all) hears what is to run again.
 export function makeFailure({ whenSelected, whenRerun }) {
-  const part = { shownOf: null, abort: null };
+  const part = { shownOf: undefined, abort: null };
   const title = h("h2");
   const list = h("ul", { class: "plain" });
   const words = h("p");
-  const log = h("pre", { class: "tail", tabindex: 0, "aria-label": "Last lines of the log" });
+  const log = h("pre", { class: "tail", tabindex: 0, "aria-label": "Last lines of the log", hidden: true });
   const more = h("p", { class: "small" });
   const actions = h("div", { class: "bar" });
   const node = h("section", { class: "failure", "aria-label": "What failed", hidden: true }, title, list, words, log, more, actions);
@@ -28,8 +29,8 @@ export function makeFailure({ whenSelected, whenRerun }) {
     node.hidden = findFamily(run.status) !== "failed" && failed.length === 0;
     if (node.hidden) return;
     setText(title, failed.length > 0 ? `${writeCount(failed.length, "job")} failed` : "The run failed");
-    keepInStep(list, failed.slice(0, MOST), (job) => job.name, makeRow, (row, job) => updateRow(row, job, run));
-    for (const [at, row] of [...list.children].entries()) updateRow(row, failed[at], run);
+    const update = (row, job) => updateRow(row, job, run);
+    keepInStep(list, failed.slice(0, MOST), (job) => job.name, (job) => update(makeRow(), job), update);
     setText(more, failed.length > MOST ? `… and ${failed.length - MOST} more, marked ✗ in the graph.` : "");
     setText(words, failed.length > 0 ? "" : run.error);
     drawActions(run);
@@ -43,7 +44,8 @@ export function makeFailure({ whenSelected, whenRerun }) {
   function updateRow(row, job, run) {
     setText(row.querySelector(".name"), job.name);
     fillState(row.querySelector(".state"), findState(job, run));
-    setText(row.querySelector(".end"), describeEnd(job) ?? "");
+    setText(row.querySelector(".end"), describeEnd(job));
+    return row;
   }
 
   let drawn = "";
@@ -53,15 +55,15 @@ export function makeFailure({ whenSelected, whenRerun }) {
     if (shape === drawn) return;
     drawn = shape;
     if (isOpen(run.status)) return show(actions, h("span", { class: "hint" }, "The rest of the run goes on; it can be run again when it has ended."));
-    const button = (text, what) => h("button", { type: "button", onclick: () => whenRerun({ what }) }, text);
-    show(actions, button(`Re-run what did not complete (${writeCount(unfinished.length, "job")})…`, "failed"), button("Re-run all…", "all"));
+    if (run.archived) return show(actions);
+    const button = (text, what) => makeButton(text, () => whenRerun(what), { scope: "write" });
+    return show(actions, button(`Re-run what did not complete (${writeCount(unfinished.length, "job")})…`, "failed"), button("Re-run all…", "all"));
   }
 
   // The end of the first log: what it wrote to stderr, or to stdout where that is all there is.
   async function showLog(job, run) {
-    const key = job ? `${job.job_id}` : null;
-    if (key === part.shownOf) return;
-    part.shownOf = key;
+    if (job?.job_id === part.shownOf) return;
+    part.shownOf = job?.job_id;
     part.abort?.abort();
     part.abort = new AbortController();
     log.hidden = true;

@@ -1,6 +1,7 @@
 // The job of a run that is chosen: its log, its script, its result, and every attempt.
 
 import { h, setAttribute, setText, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
 import { get } from "../core/api.js";
 import { makeFacts, makePane, makeTabs } from "../core/pane.js";
 import { makeCopyButton, showEmpty } from "../core/notice.js";
@@ -11,13 +12,13 @@ import { fillState, makeState } from "../core/marks.js";
 import { makeLogViewer } from "../log/viewer.js";
 import { describeEnd, findState, measureJob, writeValue } from "./facts.js";
 
-// Make the pane. Returns { node, setJob, close }; whenRerun(name) hears that this job is to run again.
+// Make the pane. Returns { node, setJob, close }; whenRerun("one", name) hears that this job is to run again.
 export function makeJobPane({ whenRerun, tab }) {
   const pane = { job: null, run: null, key: null, tab, tabs: null, drawTab: null };
   const title = h("h2");
   const state = h("span", { class: "state" });
   const link = h("a");
-  const again = h("button", { type: "button", onclick: () => whenRerun(pane.job.name) }, "Re-run this job…");
+  const again = makeButton("Re-run this job…", () => whenRerun("one", pane.job.name), { scope: "write" });
   const end = h("p", { class: "hint" });
   const body = h("div");
   const node = h("section", { class: "pane job", "aria-label": "The chosen job" }, h("div", { class: "bar" }, title, state, link, again), end, body);
@@ -39,7 +40,7 @@ export function makeJobPane({ whenRerun, tab }) {
     link.hidden = !job.job_id;
     setText(link, `Job ${job.job_id}`);
     setAttribute(link, "href", makeLink(["jobs", job.job_id ?? ""]));
-    again.hidden = isOpen(run.status);
+    again.hidden = isOpen(run.status) || run.archived === true;
     setText(end, writeSummary(job, run));
     if (key === pane.key) return pane.drawTab?.();
     pane.key = key;

@@ -8,10 +8,11 @@ import { writeDuration } from "../core/format.js";
 import { findFamily } from "../core/states.js";
 import { findState, measureJob } from "./facts.js";
 
-// Make the table. Returns { node, setRun, select, close }.
+// Make the table. Returns { node, setRun(run, name of the chosen job), close }.
 export function makeJobTable({ whenSelected }) {
   let selected = null;
   let order = new Map();
+  let shown = [];
   const isOpenJob = (job) => !job.ended_at && job.submitted_at !== null;
   const table = makeTable({
     id: "run-jobs",
@@ -45,22 +46,14 @@ export function makeJobTable({ whenSelected }) {
     setText(link, job.job_id);
   }
 
-  let shownRun = { jobs: [] };
   // Rows are made anew, since the table draws again only those that are other ones.
-  function setRun(run) {
-    shownRun = run;
+  function setRun(run, name) {
+    if (shown[0] === run && shown[1] === name) return;
+    shown = [run, name];
+    selected = name;
     order = new Map(run.jobs.map((job, at) => [job.name, at + 1]));
     table.setRows(new Map(run.jobs.map((job) => [job.name, { ...job, shown: findState(job, run) }])));
   }
 
-  return {
-    node: table.node,
-    setRun,
-    select: (name) => {
-      if (name === selected) return;
-      selected = name;
-      setRun(shownRun);
-    },
-    close: table.close,
-  };
+  return { node: table.node, setRun, close: table.close };
 }

@@ -4,7 +4,7 @@ import { h, setText, show } from "../core/dom.js";
 import { get } from "../core/api.js";
 import { makeLiveDocument } from "../core/live.js";
 import { makeFacts, makeTabs } from "../core/pane.js";
-import { makeAction } from "../core/action.js";
+import { makeAction, makeButton } from "../core/action.js";
 import { makeNotifyButton } from "../core/notify.js";
 import { changeQuery, makeLink } from "../core/router.js";
 import { whenZoneChanges, writeCount, writeDuration, writeTime } from "../core/format.js";
@@ -17,7 +17,7 @@ import { makeGantt } from "../parts/gantt.js";
 import { makeJobPane } from "../run/job.js";
 import { makeFailure } from "../run/failure.js";
 import { makeJobTable } from "../run/jobs.js";
-import { openRerun, readRerun } from "../run/rerun.js";
+import { openAsked, openNewRun, openRerun } from "../run/rerun.js";
 import { countJobs, findState, listFailed, measureRun, writeProgress, writeValue } from "../run/facts.js";
 
 const CALM_MS = 250;
@@ -44,7 +44,7 @@ export function open(outlet, { params, query }) {
   function drawSelected() {
     parts.graph.select(view.selected);
     parts.gantt.select(view.selected);
-    parts.table?.select(view.selected);
+    parts.table?.setRun(view.run, view.selected);
     parts.job.setJob(view.run.jobs.find((job) => job.name === view.selected) ?? null, view.run);
   }
 
@@ -59,7 +59,7 @@ export function open(outlet, { params, query }) {
     drawRun(view, parts);
     drawSelected();
     tellEnds(view);
-    if (isFirst && query.get("rerun")) openRerun(view.run, readRerun(query, view.selected));
+    if (isFirst && query.get("rerun")) openAsked(view.run, query, view.selected);
   });
   const ticking = setInterval(() => view.run && !document.hidden && isOpen(view.run.status) && parts.header.tick(view.run), 1000);
   const endZone = whenZoneChanges(() => view.run && drawRun(view, parts));
@@ -83,12 +83,15 @@ function chooseJob(run) {
 }
 
 function makeParts(view, query, select) {
-  const parts = { table: null };
-  parts.header = makeHeader(view);
-  parts.failure = makeFailure({ whenSelected: select, whenRerun: (what) => openRerun(view.run, what) });
-  parts.graph = makeGraph({ label: "Jobs of the run", whenSelected: select });
-  parts.gantt = makeGantt({ label: "Timeline of the jobs", whenSelected: select });
-  parts.job = makeJobPane({ whenRerun: (name) => openRerun(view.run, { what: "one", job: name }), tab: query.get("tab") });
+  const whenRerun = (what, job) => openRerun(view.run, { what, job });
+  const parts = {
+    header: makeHeader(view),
+    failure: makeFailure({ whenSelected: select, whenRerun }),
+    graph: makeGraph({ label: "Jobs of the run", whenSelected: select }),
+    gantt: makeGantt({ label: "Timeline of the jobs", whenSelected: select }),
+    job: makeJobPane({ whenRerun, tab: query.get("tab") }),
+    table: null,
+  };
   const tabs = makeTabs({
     label: "Jobs over time, as a list, and what the run was given",
     chosen: query.get("below") ?? "timeline",
@@ -103,8 +106,7 @@ function makeParts(view, query, select) {
   function openTable(place) {
     parts.table = makeJobTable({ whenSelected: select });
     show(place, parts.table.node);
-    if (view.run) parts.table.setRun(view.run);
-    parts.table.select(view.selected);
+    if (view.run) parts.table.setRun(view.run, view.selected);
     return () => {
       parts.table.close();
       parts.table = null;
@@ -131,7 +133,6 @@ function drawRun(view, parts) {
   parts.failure.setRun(run);
   parts.graph.setJobs(run.jobs.map((job) => ({ name: job.name, depends_on: job.depends_on, status: findState(job, run) })));
   parts.gantt.setRun(run);
-  parts.table?.setRun(run);
   if (parts.facts) show(parts.facts, makeRunFacts(run));
   setTitle(run.workflow_name, { family: findFamily(run.status), progress: writeProgress(run).short });
 }
@@ -145,7 +146,7 @@ function makeHeader(view) {
   const duration = h("span", { class: "count" });
   const actions = h("span", { class: "bar" });
   const node = h("div", { class: "bar" }, title, state, progress, duration, actions);
-  let drawn = "";
+  let drawn = null;
   const tick = (run) => setText(duration, writeDuration(measureRun(run)));
 
   function draw(run) {
@@ -153,9 +154,8 @@ function makeHeader(view) {
     if (title.textContent !== run.workflow_name) show(title, h("a", { href: makeLink(["workflows", run.workflow_name], { mount: run.mount }) }, run.workflow_name));
     setText(progress, writeProgress(run).words);
     tick(run);
-    const shape = `${isOpen(run.status)} ${run.sweep_run_id}`;
-    if (shape === drawn) return;
-    drawn = shape;
+    if (drawn === isOpen(run.status)) return;
+    drawn = isOpen(run.status);
     show(actions, listActions(view, run));
   }
   return { node, draw, tick };
@@ -164,7 +164,9 @@ function makeHeader(view) {
 function listActions(view, run) {
   const sweep = run.sweep_run_id !== undefined && h("a", { href: makeLink(["sweeps", run.sweep_run_id]) }, `Sweep ${run.sweep_run_id}`);
   const compare = h("a", { href: makeLink(["compare"], { a: run.id }) }, "Compare");
-  if (!isOpen(run.status)) return [h("button", { type: "button", onclick: () => openRerun(view.run, { what: "failed", job: view.selected }) }, "Re-run…"), compare, sweep];
+  const again = !run.archived && makeButton("Re-run…", () => openRerun(view.run, { what: "failed", job: view.selected }), { scope: "write" });
+  const other = makeButton("New run…", () => openNewRun(view.run), { scope: "write", title: "The same workflow with these values, or with others" });
+  if (!isOpen(run.status)) return [again, other, compare, sweep];
   const cancel = makeAction({
     label: "Cancel",
     question: () => {
@@ -179,24 +181,19 @@ function listActions(view, run) {
 
 function makeRunFacts(run) {
   const args = Object.entries(run.args ?? {}).map(([name, value]) => [name, h("code", null, writeValue(value))]);
-  const copied = (text) => h("span", null, h("code", null, text), " ", makeCopyButton(() => text));
-  return h(
-    "div",
-    { class: "pane" },
-    h("h3", null, "Args"),
-    args.length > 0 ? makeFacts(args) : h("p", { class: "hint" }, "This run was given no args."),
-    h("h3", null, "Facts"),
-    makeFacts([
-      ["Run", copied(run.id)],
-      ["Started", writeTime(run.started_at)],
-      ["Ended", writeTime(run.completed_at)],
-      ["Cancelled", writeTime(run.cancel_requested_at)],
-      ["Folder", run.work_dir && copied(run.work_dir)],
-      ["Cluster", run.cluster],
-      ["Mount", run.mount && h("a", { href: makeLink(["files", run.mount]) }, run.mount)],
-      ["Started by", run.triggered_by],
-    ]),
-  );
+  const copied = (text) => text && h("span", null, h("code", null, text), " ", makeCopyButton(() => text));
+  const facts = [
+    ["Run", copied(run.id)],
+    ["Started", writeTime(run.started_at)],
+    ["Ended", writeTime(run.completed_at)],
+    ["Cancelled", writeTime(run.cancel_requested_at)],
+    ["Folder", copied(run.work_dir)],
+    ["Cluster", run.cluster],
+    ["Mount", run.mount && h("a", { href: makeLink(["files", run.mount]) }, run.mount)],
+    ["Started by", run.triggered_by],
+    ["Archived", run.archived && "A run in the archive does not change: it cannot be run again, but a new run can begin with its values."],
+  ];
+  return h("div", { class: "pane" }, h("h3", null, "Args"), args.length > 0 ? makeFacts(args) : h("p", { class: "hint" }, "This run was given no args."), h("h3", null, "Facts"), makeFacts(facts));
 }
 
 // Say what ended since this was looked at; what had ended before is no news.

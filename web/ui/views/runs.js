@@ -1,12 +1,12 @@
 // Runs of workflows: those that go on and those that ended, two of them to compare.
 
 import { h, show } from "../core/dom.js";
+import { makeBulkAction } from "../core/action.js";
 import { get, getWhole } from "../core/api.js";
 import { makeListView } from "../core/list_view.js";
 import { goTo, makeLink } from "../core/router.js";
 import { writeCount, writeDuration } from "../core/format.js";
 import { FAMILIES, isOpen, writeState } from "../core/states.js";
-import { makeCancelRuns } from "../run/cancel.js";
 import { countJobs, measureRun, writeArgs } from "../run/facts.js";
 
 const PAGE_ROWS = 500;
@@ -66,7 +66,17 @@ export function open(outlet, { query }) {
 function drawMarked(runs) {
   const compare = h("button", { type: "button", disabled: runs.length !== 2, title: "Two runs can be compared", onclick: () => goTo(makeLink(["compare"], { a: runs[0].id, b: runs[1].id })) }, "Compare");
   const goingOn = runs.filter((run) => isOpen(run.status));
-  return [h("strong", null, `${writeCount(runs.length, "run")} chosen`), compare, goingOn.length > 0 && makeCancelRuns(goingOn)];
+  const total = (family) => goingOn.reduce((sum, run) => sum + countJobs(run).counts[family], 0);
+  const cancel = {
+    label: "Cancel",
+    noun: "run",
+    items: goingOn,
+    nameOne: (run) => `${run.workflow_name} ${run.id}`,
+    question: `Cancel ${writeCount(goingOn.length, "run")} with ${total("running")} running and ${writeCount(total("waiting"), "waiting job")}?`,
+    call: (run) => ({ method: "POST", path: `api/workflows/runs/${run.id}/cancel` }),
+    done: "cancelled",
+  };
+  return [h("strong", null, `${writeCount(runs.length, "run")} chosen`), compare, goingOn.length > 0 && makeBulkAction(cancel)];
 }
 
 function summarize(runs) {

@@ -13,8 +13,9 @@ const MANY_CELLS = 100;
 const PARTS = [["from_job", "Begin with", "the first"], ["to_job", "End with", "the last"], ["single_job", "Run only", "–"]];
 const PRESETS = [["terminal", "at its end"], ["running_and_terminal", "at its beginning and end"], ["all", "at each change"]];
 
-// Open the dialog of a workflow as answers show it. `body` fills it; `note` is said above all.
-export function openRunDialog({ workflow, mount = null, body = {}, note = null, whenClosed }) {
+// Open the dialog of a workflow as answers show it. `body` fills it; `note` is said above all; `before` are the values
+// of an older run: they are sent too, and others are marked.
+export function openRunDialog({ workflow, mount = null, body = {}, before = null, note = null, whenClosed }) {
   const path = `api/workflows/${encodeURIComponent(workflow.name)}/run`;
   const query = mount ? { mount } : {};
   const draftKey = `run/${mount ?? ""}/${workflow.name}`;
@@ -106,22 +107,24 @@ export function openRunDialog({ workflow, mount = null, body = {}, note = null, 
   function drawArgs() {
     const given = run.body.args_override ?? {};
     const varied = (run.body.sweep ?? workflow.sweep)?.matrix ?? {};
-    const names = Object.keys({ ...workflow.args, ...given }).filter((name) => name in given || !(name in varied));
-    return names.length > 0 && group("Values", names.map((name) => drawArg(name, workflow.args?.[name], given)));
+    const usual = { ...workflow.args, ...before };
+    const names = Object.keys({ ...usual, ...given }).filter((name) => name in given || !(name in varied));
+    return names.length > 0 && group("Values", names.map((name) => drawArg(name, usual[name], given)));
   }
 
   function drawArg(name, own, given) {
     const value = name in given ? given[name] : own;
-    const describe = () => (name in (run.body.args_override ?? {}) && own !== undefined ? `Changed; the workflow says ${writeValue(own)}` : "");
+    const isChanged = () => name in (run.body.args_override ?? {}) && !isSame(run.body.args_override[name], own);
+    const describe = () => (isChanged() && own !== undefined ? `Changed; the ${before ? "old run had" : "workflow says"} ${writeValue(own)}` : "");
     const field = makeField(name, makeControl(name, own, value, take), { hint: describe() });
-    field.classList.toggle("changed", name in given);
+    field.classList.toggle("changed", isChanged());
     return field;
 
     function take(text) {
       const read = readValue(text, own === undefined ? value : own);
       const { [name]: _old, ...others } = run.body.args_override ?? {};
       noteWrong(name, read.wrong);
-      if (!read.wrong) change({ args_override: isSame(read.value, own) ? others : { ...others, [name]: read.value } });
+      if (!read.wrong) change({ args_override: isSame(read.value, own) && !before ? others : { ...others, [name]: read.value } });
       mark(field, read.wrong, describe());
       field.classList.toggle("changed", !read.wrong && !isSame(read.value, own));
     }
