@@ -18,7 +18,7 @@ const PRESETS = [["terminal", "at its end"], ["running_and_terminal", "at its be
 export function openRunDialog({ workflow, mount = null, body = {}, before = null, note = null, whenClosed }) {
   const path = `api/workflows/${encodeURIComponent(workflow.name)}/run`;
   const query = mount ? { mount } : {};
-  const draftKey = `run/${mount ?? ""}/${workflow.name}`;
+  const draftKey = `run/${mount ?? ""}/${workflow.name}${before ? " again" : ""}`;
   const draft = isSame(body, {}) ? readDraft(draftKey) : null;
   const run = { key: makeKey(), sent: null, ...(draft ?? { body: structuredClone(body) }), isBusy: false, wrong: new Map(), endpoints: [] };
   const fields = h("div", { class: "run-fields" });
