@@ -70,10 +70,10 @@ def test_two_are_compared_and_the_open_ones_cancelled(site: Server, tab: Any, tm
         box.check()
     expect(tab.get_by_text("2 runs chosen")).to_be_visible()
     expect(tab.get_by_role("button", name="Compare")).to_be_enabled()
-    tab.get_by_role("button", name="Cancel 2 runs").click()
+    tab.get_by_role("button", name="Cancel (2)").click()
     expect(tab.get_by_text(re.compile("Cancel 2 runs with . running and . waiting jobs"))).to_be_visible()
-    tab.get_by_role("button", name="Cancel 2 runs").click()
-    expect(tab.get_by_text("2 runs cancelled.")).to_be_visible()
+    tab.get_by_role("button", name="Cancel", exact=True).click()
+    expect(tab.get_by_text("Cancel: done for 2 of 2")).to_be_visible()
     assert [runs.await_end(run_id)["status"] for run_id in ids] == ["cancelled", "cancelled"]
     tab.get_by_role("button", name="Compare").click()
     expect(tab).to_have_url(re.compile("compare"))

@@ -3,7 +3,6 @@
 import { h } from "./dom.js";
 import { formatCurl, makeKey, request } from "./api.js";
 import { askFirst, makeCurlButton } from "./dialog.js";
-import { writeCount } from "./format.js";
 import { makeCopyButton, notify } from "./notice.js";
 import { explainLack } from "./signin.js";
 
@@ -11,27 +10,6 @@ import { explainLack } from "./signin.js";
 export function makeButton(label, act, { scope = null, ...props } = {}) {
   const lack = scope && explainLack(scope);
   return h("button", { type: "button", ...props, ...(lack ? { disabled: true, title: lack } : {}), onclick: act }, label);
-}
-
-// Make the button of an action on several objects: asked once, with "copy as curl" behind it, and told what came of it.
-//
-//   noun      what the objects are: "run"; nameOne(item) is one of them
-//   question  the sentence with their number
-//   call      (item) => { method, path, body }
-export function makeBulkAction({ label, noun, items, nameOne, question, call, done, scope = "write" }) {
-  const words = `${label} ${writeCount(items.length, noun)}`;
-  const button = makeButton(words, act, { scope, class: "danger" });
-  return h("span", { class: "action" }, button, makeCopyButton(() => items.map(call).map(({ method, path, body }) => formatCurl(method, path, body)).join("\n"), "Copy as curl"));
-
-  async function act() {
-    if (!(await askFirst(button, question, words))) return;
-    button.disabled = true;
-    const answers = await Promise.allSettled(items.map(call).map(({ method, path, body }) => request(method, path, { body, key: makeKey() })));
-    const refused = answers.flatMap(({ reason }, at) => (reason ? [`${nameOne(items[at])}: ${reason.message}`] : []));
-    const count = `${writeCount(items.length - refused.length, noun)} ${done}`;
-    notify(refused.length > 0 ? `${count}, ${refused.length} not.` : `${count}.`, { kind: refused.length > 0 ? "failed" : "done", detail: refused.join("\n") || null });
-    button.disabled = false;
-  }
 }
 
 // Make the button of an action, with "copy as curl" behind it.

@@ -24,7 +24,7 @@ export function openAsked(run, query, job) {
 export async function openNewRun(run, args = {}) {
   try {
     const workflow = await get(`api/workflows/${encodeURIComponent(run.workflow_name)}`, { mount: run.mount });
-    openRunDialog({ workflow, mount: run.mount, before: run.args, body: { args_override: { ...run.args, ...args } }, note: "The workflow is taken as it is now." });
+    openRunDialog({ workflow: { ...workflow, name: run.workflow_name }, mount: run.mount, before: run.args, body: { args_override: { ...run.args, ...args } }, note: "The workflow is taken as it is now." });
   } catch (problem) {
     notifyRefusal("The workflow", problem);
   }

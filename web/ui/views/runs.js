@@ -69,12 +69,9 @@ function drawMarked(runs) {
   const total = (family) => goingOn.reduce((sum, run) => sum + countJobs(run).counts[family], 0);
   const cancel = {
     label: "Cancel",
-    noun: "run",
-    items: goingOn,
-    nameOne: (run) => `${run.workflow_name} ${run.id}`,
+    calls: goingOn.map((run) => ({ method: "POST", path: `api/workflows/runs/${run.id}/cancel`, name: `${run.workflow_name} ${run.id}` })),
     question: `Cancel ${writeCount(goingOn.length, "run")} with ${total("running")} running and ${writeCount(total("waiting"), "waiting job")}?`,
-    call: (run) => ({ method: "POST", path: `api/workflows/runs/${run.id}/cancel` }),
-    done: "cancelled",
+    whenDone: () => {}, // they stay chosen: two of them may be compared
   };
   return [h("strong", null, `${writeCount(runs.length, "run")} chosen`), compare, goingOn.length > 0 && makeBulkAction(cancel)];
 }
