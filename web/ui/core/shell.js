@@ -16,7 +16,7 @@ const RESTART_MS = 2000; // a server that is just started anew is back within th
 const JUMPS = { o: "overview", j: "jobs", r: "runs", s: "sweeps", w: "workflows", n: "nodes", f: "files", h: "history" };
 
 const PLACES = ["overview", "jobs", "runs", "sweeps", "workflows", "nodes", "reports", "files", "history", "settings"];
-const SECTIONS = { partitions: "nodes", compare: "runs" };
+const SECTIONS = { partitions: "nodes", compare: "runs", templates: "workflows" };
 const writeTitle = (place) => place[0].toUpperCase() + place.slice(1);
 
 // Build the frame of the page. Returns the place for views.
