@@ -24,7 +24,7 @@ import { openSource } from "./source.js";
 const STREAMS = { stdout: "Output", stderr: "Errors" };
 
 // Make the viewer of a job's log; see the head of this module.
-export function makeLogViewer({ job, cluster = null, label = `job ${job}`, stream = "stdout", hasPlace = true }) {
+export function makeLogViewer({ job, cluster = null, label = `job ${job}`, stream = "stdout", hasPlace = true, sent = null }) {
   const named = hasPlace ? readPlace(job) : {};
   const kept = hasPlace ? keepPlace("log", findPlace) : null;
   const isKept = kept?.job === job && !named.first;
@@ -68,9 +68,10 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     [place, key, isFollowing, isShown, unseen] = [panel, name, wanted === null, false, 0];
     tellFresh();
     show(place, h("p", { class: "hint" }, "Loading…"));
-    const path = `api/jobs/${encodeURIComponent(job)}/logs/${key}`;
-    download.href = makeUrl(`${path}/file`, { cluster }).href;
-    source = openSource(path, { cluster }, { changed: draw, moved, failed, anew, added });
+    const path = sent ? sent.path : `api/jobs/${encodeURIComponent(job)}/logs/${key}`;
+    const query = sent ? { file: sent.file } : { cluster };
+    download.href = makeUrl(`${path}/file`, query).href;
+    source = openSource(path, query, { changed: draw, moved, failed, anew, added });
     screen = makeScreen({ label: `${STREAMS[key]} of ${label}`, source, makeLink: makeLineLink, whenScrolled: hearScroll, whenPicked: pickLine, whenResized: draw });
     copyAll = catchCopying(screen, source);
     search = makeSearch({ source, screen, show: showHit, whenClosed: () => screen.node.focus() });
@@ -90,7 +91,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     const found = source.facts;
     if (found === null) return;
     tellFacts(found);
-    list.hidden = found.merged;
+    list.hidden = found.merged || sent !== null;
     if (!found.exists || found.size_bytes === 0) return showNone(found);
     if (!isShown) show(place, screen.node);
     isShown = true;
