@@ -62,10 +62,10 @@ def test_the_list_is_live_and_what_failed_stands_first(reported: Server, open_ta
     report(reported, "zz-9", status="benchmark", message="half of it")
     rows.nth(1).get_by_text("half of it").wait_for()
     tab.get_by_label("Status", exact=True).select_option("failed")
-    tab.get_by_text("1 job, 1 failed").wait_for()
+    tab.get_by_text("1 job: 1 failed").wait_for()
     assert "status=failed" in tab.url
     tab.get_by_label("Tag").fill("none such")
-    tab.get_by_text("No job that reports fits this filter").wait_for()
+    tab.get_by_text("No job fits the filter").wait_for()
     tab.get_by_role("button", name="Clear the filter").click()
     tab.get_by_text("2 jobs").wait_for()
 

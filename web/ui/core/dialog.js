@@ -1,7 +1,7 @@
 // Dialogs: forms whose text is never lost, and questions before what cannot be undone.
 
 import { h, makeId, show } from "./dom.js";
-import { formatCurl, send } from "./api.js";
+import { formatCurl, makeKey, send } from "./api.js";
 import { makeCopyButton } from "./notice.js";
 
 const DOUBLE_CLICK_MS = 500;
@@ -168,8 +168,9 @@ function readValues(form) {
 }
 
 // Open a dialog with a form of one call: what makeInput takes as rows, or nodes. `call(values)` returns
-// { method, path, body }, `done` hears its answer.
+// { method, path, body }, `done` hears its answer. Sent again after an answer that was lost, it makes one thing.
 export function openForm(title, fields, { label, call, done, extra, version }) {
+  const key = makeKey();
   const makeCall = () => call(readValues(form));
   const form = makeForm(fields.map((field) => (Array.isArray(field) ? makeInput(...field) : field)), {
     label,
@@ -177,7 +178,7 @@ export function openForm(title, fields, { label, call, done, extra, version }) {
     describe: makeCall,
     act: async () => {
       const { method, path, body } = makeCall();
-      const answer = await send(method, path, body, { version });
+      const answer = await send(method, path, body, { version, key: method === "POST" ? key : undefined });
       dialog.close();
       done(answer);
     },

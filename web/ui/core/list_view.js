@@ -32,7 +32,7 @@ const AROUND_MS = 150; // numbers and title follow changes so fast
 //
 //   query      of the address; id, columns, getLink, getParent, selects as makeTable has them
 //   title      the heading and the name of the tab; heading is its level ("h1"), null for a part of another view,
-//              which does not change the name of the tab
+//              which does not change the name of the tab; head is a node in place of it
 //   noun       what a row is called; nouns where an s does not make several
 //   sort       the first order: "-started_at" begins with the last
 //   fields     the filter, each with a name in the address and one of
@@ -66,7 +66,7 @@ export function makeListView(given) {
   const count = h("span", { class: "count", role: "status" });
   const warning = h("p", { class: "hint", role: "status" });
   const place = h("div", null, h("p", { class: "hint" }, "Loading…"));
-  let total = 0;
+  let left = 0; // older rows that were not read
   const marked = h("div", { class: "bar chosen-bar", hidden: true });
   const chooseNone = h("button", { type: "button", class: "plain", onclick: () => table.selectAll(false) }, "Choose none");
   let drawnMarks = [];
@@ -129,7 +129,7 @@ export function makeListView(given) {
     load: async ({ signal, showSome }) => {
       await null; // so that whoever made this view has it
       const found = await given.load({ signal, showSome, values });
-      total = found.total ?? 0;
+      left = Math.max(0, (found.total ?? 0) - found.rows.length);
       setText(warning, (found.warnings ?? []).join(". "));
       return found;
     },
@@ -171,7 +171,7 @@ export function makeListView(given) {
     const { words = [], mark = {} } = summarize(rows);
     const most = writeCount(all, noun, nouns);
     const numbers = shown === all ? most : `${shown.toLocaleString("en")} of ${most}`;
-    const older = total > list.rows.size ? ` (the newest of ${total.toLocaleString("en")}; filter to see older ones)` : "";
+    const older = left > 0 ? ` (the newest of ${(list.rows.size + left).toLocaleString("en")}; filter to see older ones)` : "";
     setText(count, `${[numbers, words.join(", ")].filter(Boolean).join(": ")}${older}${list.state === "partial" ? ", reading more…" : ""}`);
     if (heading) setTitle(title, mark);
     if (table.count() > 0) {
@@ -202,7 +202,7 @@ export function makeListView(given) {
   if (heading) setTitle(title);
   return {
     nodes: [
-      h("div", { class: "bar" }, h(heading ?? "h2", null, title), count, buttons),
+      h("div", { class: "bar" }, given.head ?? h(heading ?? "h2", null, title), count, buttons),
       h("div", { class: "bar tools" }, controls.map(({ node }) => node), tools, h("span", { class: "actions" }, makeColumnChooser(table), csv)),
       warning,
       drawMarked && marked,

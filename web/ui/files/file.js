@@ -63,10 +63,10 @@ export function makeFilePane(mount, path, entry, close) {
     const [isFirst, isLast] = [view.offset === 0, size !== null && end >= size];
     return [
       place,
-      makeStep("Begin", 0, isFirst),
-      makeStep("Before", Math.max(0, view.offset - WINDOW_BYTES), isFirst),
-      makeStep("Behind", end, isLast),
-      makeStep("End", last, isLast),
+      makeStep("First part", 0, isFirst),
+      makeStep("Previous", Math.max(0, view.offset - WINDOW_BYTES), isFirst),
+      makeStep("Next", end, isLast),
+      makeStep("Last part", last, isLast),
     ];
   }
 

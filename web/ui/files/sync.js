@@ -1,47 +1,47 @@
 // Copying a mount to its cluster: what would change, the copy itself with its progress, and ending it.
 
 import { h, setText, show } from "../core/dom.js";
-import { get, makeKey, send } from "../core/api.js";
-import { makeAction } from "../core/action.js";
-import { makeForm, openDialog } from "../core/dialog.js";
+import { get, send } from "../core/api.js";
+import { makeAction, makeButton } from "../core/action.js";
+import { openForm } from "../core/dialog.js";
 import { writeBytes, writeCount, writeTime } from "../core/format.js";
+import { makeLiveDocument } from "../core/live.js";
 import { isOpen } from "../core/states.js";
 import { makeState } from "../core/marks.js";
 import { notify, notifyRefusal } from "../core/notice.js";
-import { may } from "../core/signin.js";
 
-const POLL_MS = 500;
+const ASK_MS = 500; // how far a copy is is not told by the stream
 const MOST_CHANGES = 500;
 
-// Make the button that copies a mount, and the line that tells of a copy. `keep(id)` hears of one that has begun.
+// Make the button that copies a mount, and the line that tells of a copy, whoever began it. `keep(id)` hears which one.
 export function makeSync(mount, known, keep) {
   const node = h("div", { class: "pane", role: "group", "aria-label": "Copy to the cluster", hidden: true });
-  const button = h("button", { type: "button", disabled: !may("write"), title: may("write") ? null : "This needs the scope write", onclick: () => openSync(mount, follow) }, "Copy to the cluster…");
-  const abort = new AbortController();
-  let timer = 0;
+  const button = makeButton("Copy to the cluster…", () => openSync(mount, follow), { scope: "write" });
+  let id = known;
   let shown = null;
+  const copy = makeLiveDocument({
+    kinds: ["sync"],
+    isOwn: (change) => {
+      if (change.action === "created" && change.row?.mount === mount) setId(change.id);
+      return change.id === id;
+    },
+    load: async ({ signal }) => (id ? get(`api/files/sync/${id}`, {}, { signal }) : null),
+  });
+  copy.listen(() => {
+    if (copy.problem?.status === 404) setId("");
+    else if (copy.value?.id === id) draw(copy.value);
+  });
+  const asking = setInterval(() => !document.hidden && id && (copy.problem || isOpen(copy.value?.state)) && copy.reload(), ASK_MS);
 
-  function follow(id) {
-    clearTimeout(timer);
-    keep(id);
+  function setId(now) {
+    id = now;
     shown = null;
-    look(id);
+    keep(id);
   }
 
-  async function look(id) {
-    try {
-      const sync = await get(`api/files/sync/${id}`, {}, { signal: abort.signal });
-      draw(sync);
-      if (isOpen(sync.state)) timer = setTimeout(() => (document.hidden ? waitUntilSeen(id) : look(id)), POLL_MS);
-    } catch (problem) {
-      if (abort.signal.aborted) return;
-      if (problem.status === 404) keep("");
-      else timer = setTimeout(() => look(id), 10 * POLL_MS);
-    }
-  }
-
-  function waitUntilSeen(id) {
-    document.addEventListener("visibilitychange", () => look(id), { once: true, signal: abort.signal });
+  function follow(begun) {
+    setId(begun);
+    copy.reload();
   }
 
   function draw(sync) {
@@ -67,17 +67,16 @@ export function makeSync(mount, known, keep) {
 
   function hide() {
     node.hidden = true;
-    keep("");
+    setId("");
     button.focus();
   }
 
-  if (known) look(known);
   return {
     button,
     node,
     close: () => {
-      abort.abort();
-      clearTimeout(timer);
+      clearInterval(asking);
+      copy.close();
     },
   };
 }
@@ -95,22 +94,13 @@ function describe(sync) {
 function openSync(mount, follow) {
   const remove = h("input", { type: "checkbox" });
   const plan = h("div", { class: "pane" });
-  const key = makeKey();
-  const describeCall = () => ({ method: "POST", path: "api/files/sync", body: { mount, delete: remove.checked, wait: false } });
   const look = h("button", { type: "button", onclick: showPlan }, "What would change?");
-  const form = makeForm([h("label", null, remove, " Delete what exists only on the cluster"), plan], {
+  openForm(`Copy ${mount} to the cluster`, [h("label", null, remove, " Delete what exists only on the cluster"), plan], {
     label: "Copy",
-    describe: describeCall,
     extra: look,
-    act: async () => {
-      const { method, path, body } = describeCall();
-      const begun = await send(method, path, body, { key });
-      dialog.close();
-      if (begun.id) follow(begun.id);
-      else notify(`${mount} needs no copy: its jobs run in the folder itself`);
-    },
+    call: () => ({ method: "POST", path: "api/files/sync", body: { mount, delete: remove.checked, wait: false } }),
+    done: (begun) => (begun.id ? follow(begun.id) : notify(`${mount} needs no copy: its jobs run in the folder itself`)),
   });
-  const dialog = openDialog(`Copy ${mount} to the cluster`, form);
 
   async function showPlan() {
     look.disabled = true;

@@ -27,8 +27,8 @@ export function makeScope({ who, since }) {
   return { user, ...times };
 }
 
-// Read all rows, page by page; `showSome` gets what there is so far.
-export async function loadJobs(scope, signal, showSome) {
+// Read all rows, or so many, page by page; `showSome` gets what there is so far.
+export async function loadJobs(scope, signal, showSome, most = Infinity) {
   for (;;) {
     const rows = new Map();
     const found = { change: null, warnings: [] };
@@ -36,10 +36,10 @@ export async function loadJobs(scope, signal, showSome) {
     for (let offset = 0; ; ) {
       const { data, change } = await getWhole("api/v1/jobs", { ...scope, limit: PAGE_ROWS, offset }, { signal });
       found.change ??= change; // what changed since the first page is heard again
-      found.warnings = data.warnings ?? [];
+      Object.assign(found, { warnings: data.warnings ?? [], total: data.total });
       if (offset > 0 && data.jobs.length > 0 && !rows.has(data.jobs[0].job_id)) isWhole = false;
       for (const job of data.jobs) rows.set(job.job_id, job);
-      if (!data.has_more || !isWhole) break;
+      if (!data.has_more || !isWhole || rows.size >= most) break;
       showSome([...rows]);
       offset += data.jobs.length - OVERLAP_ROWS;
     }

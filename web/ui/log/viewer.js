@@ -5,6 +5,7 @@
 //   label     what it is the log of, in words
 //   stream    which one is opened where the address names none: "stdout", or "stderr", where it has any
 //   hasPlace  whether stream and lines stand in the address (?log=42_7&stream=stderr&lines=L120-140), for one viewer of a view
+//   sent      { path, file }: a log that the job sent, by the operations that read it; `job` is then its name
 //
 // makeLogViewer returns { node, close, showLines(first, last) }: it reads until it is closed, and anew when the job changes.
 
