@@ -14,6 +14,7 @@ const HIDDEN = new Set(["user", "partition", "submit_time", "memory", "job_name"
 // Open the list of all parts of a job in a place: tasks, or components. Returns what closes it.
 export function openParts(place, whole, noun, query) {
   const asked = { filter: `job_id>=${whole} and job_id<=${whole}`, expand_arrays: true, state: JOB_STATES.join(","), limit: MOST };
+  // Just after its submission the whole job may stand there in place of its parts.
   const isPart = new RegExp(`^${whole}[_+]`);
   const view = makeListView({
     query,
@@ -24,7 +25,7 @@ export function openParts(place, whole, noun, query) {
     columns: makeJobColumns().map((column) => (HIDDEN.has(column.key) ? { ...column, shown: false } : column)),
     sort: "job_id",
     kinds: ["job"],
-    load: loadList("api/v1/jobs", asked, (job) => job.job_id, (data) => data.jobs),
+    load: loadList("api/v1/jobs", asked, (job) => job.job_id, (data) => data.jobs.filter((job) => isPart.test(job.job_id))),
     getKey: ({ id, row }) => (isPart.test(id) && !id.includes("[") ? (row?.job_id ?? id) : null),
     keeps: () => true,
     getLink: (job) => makeLink(["jobs", job.job_id]),
