@@ -64,7 +64,7 @@ async def validate_workflow(server: Server, body: dict[str, Any]) -> dict[str, A
         plain["errors"] = [errors.describe_problem(entry) for entry in wrong]
     if warnings:
         plain["warnings"] = [errors.describe_problem(entry) for entry in warnings]
-    if not body["details"]:
+    if not body.get("details"):
         return plain
     problems = [
         *(_to_problem_row(entry, "error") for entry in wrong),

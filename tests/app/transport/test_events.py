@@ -104,6 +104,7 @@ def test_every_list_promises_the_number_of_its_last_change() -> None:
     for name in ("users", "reservations", "qos"):
         del lists[f"s9s_list_{name}"]
     del lists["sluice_list_tokens"]
+    del lists["srunx_list_run_jobs"]  # what the jobs of a run run, which no event changes
     assert len(lists) >= 25 and all("X-Change" in headers for headers in lists.values()), lists
 
 

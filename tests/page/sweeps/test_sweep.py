@@ -386,9 +386,9 @@ def test_nothing_moves_under_the_hand(site: Server, open_tab: Callable[..., Any]
     sweep_pages.finish(site, number)
     tab = _open(open_tab, f"#/sweeps/{number}?cell=0")
     tab.get_by_role("button", name="Columns").click()
-    shown = tab.locator(".cell-failure pre").first
-    shown.wait_for()
-    shown.evaluate("(pre) => getSelection().selectAllChildren(pre)")
+    failure = tab.locator(".cell-failure pre").first
+    failure.wait_for()
+    failure.evaluate("(pre) => getSelection().selectAllChildren(pre)")
     chosen = tab.evaluate("String(getSelection())")
     log = tab.get_by_role("button", name="Show its log")
     log.evaluate("(button) => button.focus()")
