@@ -394,6 +394,7 @@ def test_a_token_that_is_taken_back_ends_its_sockets(client: Client, monkeypatch
             assert other.ask({"action": "ping"}) == {"action": "pong"}
         finally:
             path.write_text(before)
+            eventually(lambda: client.get("/api/session", token="read").status_code == 200, what="its token is back")
 
 
 def test_a_browser_that_has_signed_in_speaks_and_pages_of_others_do_not(
