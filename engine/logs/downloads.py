@@ -38,7 +38,7 @@ async def download_reported_log(server: Server, job_id: str, file: str, offset: 
 async def send_file(log: LogFile, offset: int, size_bytes: int | None) -> Answer:
     """Send a log, or some bytes of it; raise NotFound."""
     await log.read((0, 0))
-    if log.size_bytes is None or log.path is None:
+    if not log.exists or log.path is None:
         raise NotFound("output", log.job_id)
     end = log.size_bytes if size_bytes is None else min(log.size_bytes, offset + size_bytes)
     name = PurePath(log.path).name

@@ -29,15 +29,15 @@ QUIET_S = 60.0
 class LogFile:
     """A log of a job as a file; who opens it says where it is.
 
-    `size_bytes` is None for one that is not there, `is_over` says that the job has ended.
+    `exists` says that it was there when it was read last, `is_over` that the job has ended.
     """
 
     def __init__(self, known: KnownCounts, job_id: str, stream: str) -> None:
         self.job_id, self.stream = job_id, stream
         self.path: str | None = None
         self.owner: int | None = None
-        self.is_merged = self.is_over = False
-        self.size_bytes: int | None = None
+        self.is_merged = self.is_over = self.exists = False
+        self.size_bytes = 0
         self.modified_at, self.inode = 0.0, 0
         self.known = known
         self.counts = Counts()
@@ -58,11 +58,11 @@ class LogFile:
 
     def _take(self, part: tuple[bytes, int] | StoreError) -> bytes:
         if isinstance(part, NotFound):
-            self.size_bytes = None
+            self.exists, self.size_bytes = False, 0
             return b""
         if isinstance(part, StoreError):
             raise part
-        data, self.size_bytes = part
+        self.exists, (data, self.size_bytes) = True, part
         return data
 
     async def find_counts(self, key: Sequence[Any] = (), *wanted: tuple[int, int]) -> tuple[Counts, list[bytes]]:
@@ -76,7 +76,7 @@ class LogFile:
             mark = known.mark  # others count on meanwhile
             place = (mark.end - len(mark.tail), len(mark.tail))
             head, tail, *parts = await self.read((0, counts.KNOWN_BYTES), place, *wanted)
-            if mark.is_in(head, tail, self.size_bytes or 0, self.inode):
+            if mark.is_in(head, tail, self.size_bytes, self.inode):
                 break
             self.known.forget(name, known)
         known.inode = self.inode
@@ -90,7 +90,7 @@ class LogFile:
         Many readers count the same, each some parts of it.
         """
         known, deadline = self.counts, clock() + budget_s
-        while known.end < (self.size_bytes or 0) and clock() < deadline:
+        while known.end < self.size_bytes and clock() < deadline:
             if line is not None and known.line_count >= line - 1:
                 return
             async with known.lock:
@@ -110,7 +110,7 @@ class LogFile:
         while clock() < deadline:
             async with known.lock:
                 (data,) = await self.read((known.end, counts.PART_BYTES))
-                piece = cut_piece(data, self.is_over and known.end + len(data) >= (self.size_bytes or 0))
+                piece = cut_piece(data, self.is_over and known.end + len(data) >= self.size_bytes)
                 if not piece:
                     return True
                 known.add(piece, await asyncio.to_thread(count_matches, known, piece, find))
@@ -118,16 +118,15 @@ class LogFile:
 
     def describe(self) -> dict[str, Any]:
         """Describe the file as it is now."""
-        exists = self.size_bytes is not None
         return {
             "job_id": self.job_id,
             "stream": self.stream,
             "path": self.path,
-            "exists": exists,
+            "exists": self.exists,
             "merged": self.is_merged,
             "file_id": self.counts.id,
-            "size_bytes": self.size_bytes or 0,
-            "modified_at": to_rfc3339(self.modified_at) if exists else None,
+            "size_bytes": self.size_bytes,
+            "modified_at": to_rfc3339(self.modified_at) if self.exists else None,
             "ended": self.is_over,
         }
 

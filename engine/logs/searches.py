@@ -49,7 +49,7 @@ async def search_file(
     is_complete = await log.search_on(known, find, SEARCH_S)
     last = await find_unfinished(log, known, find) if is_complete else None
     is_forward = direction == "forward"
-    at = offset if offset is not None else 0 if is_forward else log.size_bytes or 0
+    at = (0 if is_forward else log.size_bytes) if offset is None else offset
     hit = last if last and not is_forward and last["offset"] < at else None
     hit = hit or await find_hit(log, known, find, at, is_forward)
     if last and is_forward and hit is None and last["offset"] >= at:
@@ -57,7 +57,7 @@ async def search_file(
     return {
         **log.describe(),
         "count": known.hit_count + (last is not None),
-        "searched_bytes": log.size_bytes or 0 if is_complete else known.end,
+        "searched_bytes": log.size_bytes if is_complete else known.end,
         "complete": is_complete,
         "hit": hit,
     }
@@ -79,8 +79,7 @@ async def find_hit(log: LogFile, known: Counts, find: Find, offset: int, is_forw
     """Find the first hit from an offset on, or the last one before it."""
     if not known.starts:
         return None
-    at: int | None = known.find_part(min(offset, known.end) if is_forward else min(offset, known.end) - 1)
-    at = max(0, at or 0)
+    at: int | None = max(0, known.find_part(min(offset, known.end) - (not is_forward)))
     while at is not None:
         begin, _ = known.get_part(at)
         found = list(enumerate(await list_matches(log, known, find, at))) if known.count_hits(at) else []

@@ -76,7 +76,7 @@ async def read_window(
     await log.count_on(None, LONG_S if count else LITTLE_S)
     first = window.lines[0].begin if window.lines else window.next_offset
     known = log.counts
-    is_counted = known.end >= (log.size_bytes or 0)
+    is_counted = known.end >= log.size_bytes
     return {
         **log.describe(),
         "line_count": known.line_count + (known.end > 0 and not known.tail.endswith(b"\n")) if is_counted else None,
@@ -89,7 +89,7 @@ async def read_window(
 
 async def read_end(log: LogFile, before: int | None, count: int) -> Window:
     """Read the last lines of a file, or those before an offset."""
-    end = log.size_bytes or 0 if before is None else min(before, log.size_bytes or 0)
+    end = log.size_bytes if before is None else min(before, log.size_bytes)
     data = b""
     for wanted in (FIRST_BYTES, MOST_BYTES, LONGEST_BYTES):
         begin = max(0, end - wanted)
@@ -102,10 +102,12 @@ async def read_end(log: LogFile, before: int | None, count: int) -> Window:
     if begin and at == 0:  # it may begin within a line, which is left out unless it is the only one
         after = data.find(b"\n") + 1
         at = after if 0 < after < len(data) else 0
-    found = _take_last(list(log_lines.split_lines(data[at:], begin + at)))
+    found = list(log_lines.split_lines(data[at:], begin + at))
+    found = _take_some(found[::-1])[::-1]
     if begin and at == 0 and found and len(found[0].first) > log_lines.WHOLE_BYTES:
         found[0] = await _complete_line(log, found[0])
-    return Window(found, _find_next(found, data, begin, end), data, begin)
+    next_offset = end if not found or data.endswith(b"\n") else found[-1].begin  # it may get its end yet
+    return Window(found, next_offset, data, begin)
 
 
 async def _complete_line(log: LogFile, line: log_lines.Line) -> log_lines.Line:
@@ -123,28 +125,11 @@ async def _complete_line(log: LogFile, line: log_lines.Line) -> log_lines.Line:
     return log_lines.Line(begin, line.end, first, line.first[-log_lines.ENDS_BYTES :])
 
 
-def _take_last(found: list[log_lines.Line]) -> list[log_lines.Line]:
-    """Take the last lines that are sent at once, one at least."""
-    total = 0
-    for taken, each in enumerate(reversed(found)):
-        total += min(each.end - each.begin, log_lines.WHOLE_BYTES) + 100
-        if total > SENT_BYTES and taken:
-            return found[len(found) - taken :]
-    return found
-
-
-def _find_next(found: list[log_lines.Line], data: bytes, begin: int, end: int) -> int:
-    """Find where to go on: behind the last line, or at it while it has no end."""
-    if not found or data.endswith(b"\n", 0, end - begin):
-        return end
-    return found[-1].begin
-
-
 async def read_line(log: LogFile, line: int, count: int) -> Window:
     """Read lines from one on; none where it is not counted, or not there."""
-    known, size_bytes = log.counts, log.size_bytes or 0
+    known, size_bytes = log.counts, log.size_bytes
     if known.line_count < line - 1:
-        return Window([], known.end if known.end < size_bytes else size_bytes, b"", size_bytes)
+        return Window([], min(known.end, size_bytes), b"", size_bytes)
     at, line_feeds = known.find_line(line)
     while line_feeds:
         (data,) = await log.read((at, PART_BYTES))
@@ -158,7 +143,7 @@ async def read_line(log: LogFile, line: int, count: int) -> Window:
 
 async def read_on(log: LogFile, offset: int, count: int) -> Window:
     """Read lines from an offset on."""
-    data, size_bytes = b"", log.size_bytes or 0
+    data, size_bytes = b"", log.size_bytes
     while count and offset + len(data) < size_bytes:
         (piece,) = await log.read((offset + len(data), PART_BYTES if data else FIRST_BYTES))
         data += piece
@@ -166,17 +151,18 @@ async def read_on(log: LogFile, offset: int, count: int) -> Window:
         if not piece or line_feeds >= count or (line_feeds and len(data) > SENT_BYTES) or len(data) > LONGEST_BYTES:
             break
     end = log_lines.find_after(data, count)
-    is_last = offset + len(data) >= (log.size_bytes or 0)
+    is_last = offset + len(data) >= log.size_bytes
     if end < 0:
         end = len(data) if is_last else (data.rfind(b"\n") + 1 or len(data))
-    found = _take_first(list(log_lines.split_lines(data[:end], offset)))
+    found = _take_some(list(log_lines.split_lines(data[:end], offset)))
     if not found:
-        return Window([], min(offset, log.size_bytes or 0), data, offset)
+        return Window([], min(offset, log.size_bytes), data, offset)
     is_whole = found[-1].end < offset + end or not is_last
     return Window(found, min(found[-1].end + 1, offset + end) if is_whole else found[-1].begin, data, offset)
 
 
-def _take_first(found: list[log_lines.Line]) -> list[log_lines.Line]:
+def _take_some(found: list[log_lines.Line]) -> list[log_lines.Line]:
+    """Take the first lines that are sent at once, one at least."""
     total = 0
     for taken, each in enumerate(found):
         total += min(each.end - each.begin, log_lines.WHOLE_BYTES) + 100

@@ -105,7 +105,7 @@ class Counts:
     def find_part_with_hits(self, at: int, forward: bool) -> int | None:
         """Find the next part, or the one before, that has hits; None if none."""
         if forward:
-            before = self.hits[at + 1] if at + 1 < len(self.hits) else self.hit_count
+            before = self.hits[at] + self.count_hits(at)
             return None if before >= self.hit_count else bisect_right(self.hits, before) - 1
         return None if at < 0 or self.hits[at] == 0 else bisect_left(self.hits, self.hits[at]) - 1
 

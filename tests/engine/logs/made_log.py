@@ -7,19 +7,16 @@ from typing import Any, cast
 
 from engine.logs.log_files import LogFile
 from store.errors import NotFound, StoreError
-from store.rules.logs.counts import Counts, KnownCounts
+from store.rules.logs.counts import KnownCounts
 
 
 class MadeLog(LogFile):
     """A log that holds these bytes, None for no file; `asked` are the bytes that were asked for at each reading."""
 
     def __init__(self, data: bytes | None, known: KnownCounts | None = None) -> None:
+        super().__init__(known or KnownCounts(), "7", "stdout")
         self.data, self.asked = data, cast("list[int]", [])
-        self.path, self.owner, self.stream, self.job_id = "/logs/7.out", None, "stdout", "7"
-        self.is_merged, self.is_over, self.size_bytes = False, False, None
-        self.modified_at, self.inode = 0.0, 0
-        self.known, self.counts = known or KnownCounts(), Counts()
-        self._read = self.read_made
+        self.path, self._read = "/logs/7.out", self.read_made
 
     async def read_made(
         self, wanted: Sequence[tuple[str, int, int]], _owner: int | None
