@@ -963,7 +963,7 @@ class App:
         own = call.server.settings.root_path if call.server is not None else ""
         if given or own:
             call.path = strip_prefix(call.path, given, own)
-        # Clients that join the parts of a URL may leave a slash at its end.
+        # Clients that join the parts of a URL may leave a slash at its end; alone it is a path.
         path = call.path.removesuffix("/")
         path = call.path if path in ("", "/") else path
         item = self.find_item(call, path)

@@ -37,12 +37,10 @@ async def get_text(server: Server, name: str, mount: str | None, caller: Caller)
     workflow_folder = await server.workflow_folders.find(mount)
     folder = workflow_folder.folder
     found = await texts.read_text(folder, name)
-    if not (may_write := "write" in caller.scopes):
-        found = found._replace(data=folder.get_entry(name).data)
+    may_write = "write" in caller.scopes
+    data = found.data if may_write else folder.get_entry(name).data
     try:
-        text = found.data.decode()
-        if not may_write:
-            text = await server.check(edits.mask_environments, found.data, folder.get(name))
+        text = data.decode() if may_write else await server.check(edits.mask_environments, data, folder.get(name))
     except UnicodeDecodeError as error:
         raise errors.Conflict(f"{found.path} is not UTF-8 text: {error.reason} at byte {error.start}") from None
     problems = [row for row in folder.list_problems() if row["path"] == found.path]

@@ -19,19 +19,21 @@ from store.times import to_rfc3339
 
 def find_session(server: Server, headers: Iterable[tuple[bytes, bytes]]) -> Session | None:
     """Return the session whose cookie was sent; None if there is none."""
-    kept = server.store.sessions
     for secret in sessions.list_secrets(headers):
-        session_id = sessions.make_session_id(secret)
-        found: Session | None = kept.get(session_id) if session_id in kept else None
-        if found is not None and sessions.is_secret(found, secret):
+        found = _get_kept(server, sessions.make_session_id(secret))
+        if found is not None and sessions.has_secret(found, secret):
             return found
     return None
 
 
 def find_kept(server: Server, session: Session | None) -> Session | None:
     """Return the session as it is kept now; None where it was removed."""
+    return None if session is None else _get_kept(server, session.id)
+
+
+def _get_kept(server: Server, session_id: str) -> Session | None:
     kept = server.store.sessions
-    found: Session | None = kept.get(session.id) if session is not None and session.id in kept else None
+    found: Session | None = kept.get(session_id) if session_id in kept else None
     return found
 
 

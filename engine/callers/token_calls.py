@@ -29,8 +29,8 @@ async def create_token(server: Server, body: dict[str, Any]) -> Answer:
     arguments = (server.store.root, kind, name, scopes, body.get("expires"), body.get("tier"))
     secret = await asyncio.to_thread(token_file.create_entry, *arguments)
     await read_anew(server)
-    made = [row for row in await list_tokens(server) if (row["kind"], row["name"]) == (kind, name)]
-    return Answer(made[0] | {"secret": secret}, is_secret=True)
+    made = next(row for row in await list_tokens(server) if (row["kind"], row["name"]) == (kind, name))
+    return Answer(made | {"secret": secret}, is_secret=True)
 
 
 async def revoke_token(server: Server, kind: str, name: str, caller: access.Caller) -> None:

@@ -48,8 +48,8 @@ def make_session_id(secret: str) -> str:
     return hash_token(secret)[:16]
 
 
-def is_secret(session: Session, secret: str) -> bool:
-    """Return whether this is the secret of the session."""
+def has_secret(session: Session, secret: str) -> bool:
+    """Return whether the session has this secret."""
     return hmac.compare_digest(session.sha256, hash_token(secret))
 
 

@@ -308,11 +308,13 @@ def check_axis_value(value: Any) -> Any:
     return value
 
 
-def _check_later(check: Callable[[Any], Any], written_as: Any = str) -> PlainValidator:
-    """Put off the check of a template until it is rendered.
+def _check_value(check: Callable[..., Any], written_as: Any = str) -> PlainValidator:
+    """Check what people write in a file as this type."""
+    return PlainValidator(check, json_schema_input_type=written_as)
 
-    `written_as` is the type that people write in a file.
-    """
+
+def _check_later(check: Callable[[Any], Any], written_as: Any = str) -> PlainValidator:
+    """Put off the check of a template until it is rendered."""
 
     def validate(value: Any, info: ValidationInfo) -> Any:
         rendered = (info.context or {}).get("rendered")
@@ -322,7 +324,7 @@ def _check_later(check: Callable[[Any], Any], written_as: Any = str) -> PlainVal
             return str(value)  # as it would stand in the middle of a text
         return check(value)
 
-    return PlainValidator(validate, json_schema_input_type=written_as)
+    return _check_value(validate, written_as)
 
 
 def _to_list(value: Any) -> Any:
@@ -335,12 +337,12 @@ Word = Annotated[str, _check_later(check_word)]
 Argument = Annotated[str, _check_later(check_argument)]
 Mount = Annotated[str, _check_later(check_mount)]
 Folder = Annotated[str, _check_later(check_folder)]
-Name = Annotated[str, PlainValidator(check_name, json_schema_input_type=str)]
-WorkflowName = Annotated[str, PlainValidator(check_workflow_name, json_schema_input_type=str)]
+Name = Annotated[str, _check_value(check_name)]
+WorkflowName = Annotated[str, _check_value(check_workflow_name)]
 TemplateName = Annotated[str, _check_later(check_name)]
-Identifier = Annotated[str, PlainValidator(check_identifier, json_schema_input_type=str)]
-ArgName = Annotated[str, PlainValidator(check_arg_name, json_schema_input_type=str)]
-EnvKey = Annotated[str, PlainValidator(check_env_key, json_schema_input_type=str)]
+Identifier = Annotated[str, _check_value(check_identifier)]
+ArgName = Annotated[str, _check_value(check_arg_name)]
+EnvKey = Annotated[str, _check_value(check_env_key)]
 Count = Annotated[int | str, _check_later(make_integer_check(0), int)]
 Positive = Annotated[int | str, _check_later(make_integer_check(1), int)]
 Flag = Annotated[bool | str, _check_later(check_flag, bool)]
@@ -348,12 +350,12 @@ TimeLimit = Annotated[str, _check_later(check_time_limit)]
 Memory = Annotated[str, _check_later(check_memory)]
 Partition = Annotated[str, _check_later(check_partition)]
 NodeList = Annotated[str, _check_later(check_node_list)]
-Dependency = Annotated[str, PlainValidator(check_dependency, json_schema_input_type=str)]
+Dependency = Annotated[str, _check_value(check_dependency)]
 Dependencies = Annotated[list[Dependency], BeforeValidator(_to_list)]
 Scalar = Annotated[Any, PlainValidator(check_scalar)]
-Truth = Annotated[bool, PlainValidator(check_flag, json_schema_input_type=bool)]
-Whole = Annotated[int, PlainValidator(make_integer_check(1), json_schema_input_type=int)]
-Remark = Annotated[str, PlainValidator(check_text, json_schema_input_type=str)]
+Truth = Annotated[bool, _check_value(check_flag, bool)]
+Whole = Annotated[int, _check_value(make_integer_check(1), int)]
+Remark = Annotated[str, _check_value(check_text)]
 
 
 def _choose_branch(value: Any) -> str:

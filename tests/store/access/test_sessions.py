@@ -10,7 +10,7 @@ from store.access.sessions import (
     Session,
     find_session_caller,
     format_cookie,
-    is_secret,
+    has_secret,
     list_secrets,
     make_cookie_name,
     make_secret,
@@ -59,8 +59,8 @@ def test_it_may_what_its_token_may() -> None:
 def test_only_the_hash_of_the_secret_is_kept() -> None:
     secret = make_secret()
     session = make_session(None, id=make_session_id(secret), sha256=hash_token(secret))
-    assert secret not in session.model_dump_json() and is_secret(session, secret)
-    assert not is_secret(session, secret[:-1]) and not is_secret(session, session.sha256)
+    assert secret not in session.model_dump_json() and has_secret(session, secret)
+    assert not has_secret(session, secret[:-1]) and not has_secret(session, session.sha256)
     assert len({make_secret() for _ in range(100)}) == 100 and len(secret) >= 43
 
 
