@@ -33,6 +33,7 @@ from ruamel.yaml.reader import ReaderError
 from store.deadlines import check_deadline, limit_computing
 from store.errors import Invalid, make_problem
 from store.jsons import MAX_DIGITS, dump_json, is_json, load_json
+from store.yaml.syntax_errors import explain_error
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 32
@@ -135,7 +136,7 @@ def _compose_text(data: bytes) -> Node | None:
         with limit_computing(MAX_CPU_S):
             return _Composer(text).compose_document()
     except MarkedYAMLError as error:
-        raise Invalid([_to_problem(error)]) from error
+        raise Invalid([_make_problem(*explain_error(error, text))]) from error
     except ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         column = error.position - text.rfind("\n", 0, error.position)
@@ -317,7 +318,8 @@ class _Composer:
         node = self.anchors.get(event.anchor)
         if node is None:
             known = event.anchor in self.anchors
-            raise _make_error(f"the alias *{event.anchor} " + ("holds itself" if known else "names no anchor"), event)
+            why = "holds itself" if known else "names no anchor; put it in quotes if it is meant as text"
+            raise _make_error(f"the alias *{event.anchor} {why}", event)
         if depth + node.height > MAX_DEPTH + 1:
             raise _make_error(f"nested deeper than {MAX_DEPTH} levels", event)
         self.count(node.nodes, node.chars, event)
@@ -327,7 +329,7 @@ class _Composer:
 
     def compose_scalar(self, event: Any) -> Node:
         if event.tag not in SCALAR_TAGS:
-            raise _make_error(f"the tag {event.tag} is not allowed", event)
+            raise _make_tag_error(event)
         value: Any = event.value
         self.count(0, len(value), event)
         if UNUSABLE.search(value):  # JSON writes a character beyond U+FFFF as two escapes
@@ -343,7 +345,7 @@ class _Composer:
 
     def compose_sequence(self, event: Any, depth: int) -> Node:
         if event.tag not in SEQUENCE_TAGS:
-            raise _make_error(f"the tag {event.tag} is not allowed", event)
+            raise _make_tag_error(event)
         node = Node([], *_get_place(event), height=1)
         while not isinstance(part := next(self.events), SequenceEndEvent):
             child = self.compose_node(part, depth + 1)
@@ -353,7 +355,7 @@ class _Composer:
 
     def compose_mapping(self, event: Any, depth: int) -> Node:
         if event.tag not in MAPPING_TAGS:
-            raise _make_error(f"the tag {event.tag} is not allowed", event)
+            raise _make_tag_error(event)
         node = Node({}, *_get_place(event), height=1)
         merges: list[tuple[Any, Node]] = []
         while not isinstance(part := next(self.events), MappingEndEvent):
@@ -372,6 +374,8 @@ class _Composer:
 
     def compose_key(self, event: Any, node: Node, depth: int) -> str:
         """Return a key of the mapping; refuse all but new texts."""
+        if isinstance(event, MappingStartEvent) and _get_place(event) == (node.line, node.column + 1):
+            raise Invalid([_make_problem("a value that begins with {{ must stand in quotes", node.line, node.column)])
         if not isinstance(event, ScalarEvent):
             raise _make_error("a key must be text", event)
         name = self.compose_node(event, depth).value
@@ -425,7 +429,5 @@ def _make_error(message: str, event: Any) -> Invalid:
     return Invalid([_make_problem(message, *_get_place(event))])
 
 
-def _to_problem(error: MarkedYAMLError) -> dict[str, Any]:
-    mark = error.problem_mark or error.context_mark
-    message = " ".join(part for part in (error.context, error.problem) if part) or "not YAML"
-    return _make_problem(message, mark.line + 1, mark.column + 1) if mark else _make_problem(message, 1, 1)
+def _make_tag_error(event: Any) -> Invalid:
+    return _make_error(f"the tag {event.tag} is not allowed; put the value in quotes if it is meant as text", event)

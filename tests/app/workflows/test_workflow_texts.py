@@ -50,6 +50,17 @@ def test_a_text_comes_as_it_lies_there(client: Client) -> None:
     assert client.get("/api/workflows/nowhere/text").status_code == 404
 
 
+def test_what_is_no_yaml_is_told_in_the_same_sentence_everywhere(client: Client) -> None:
+    text, sentence = "name: torn\njobs\n  - name: a\n", "the colon after 'jobs' is missing"
+    spoil(client, "torn", text)
+    rows = [row for row in client.get("/api/store/problems").json() if row["path"] == "workflows/torn.yaml"]
+    rows += read(client, "torn")[0]["problems"]
+    rows += client.post("/api/workflows/validate", {"yaml": text, "details": True}).json()["problems"]
+    assert [(row["line"], row["column"], sentence in row["reason"]) for row in rows] == [(2, 5, True)] * 3
+    assert sentence in str(client.post("/api/workflows/validate", {"yaml": text}).json()["errors"])
+    assert sentence in upload(client, "never", text).text
+
+
 def test_a_wrong_file_is_mended_by_who_has_seen_it(client: Client) -> None:
     upload(client, "bent", GOOD)
     before = read(client, "bent")[1]
