@@ -213,28 +213,33 @@ async def begin_run(server: Server, run_id: str) -> Run:
     return run
 
 
-async def rerun_run(server: Server, run_id: str, body: dict[str, Any]) -> Answer:
+async def rerun_run(
+    server: Server, run_id: str, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
+) -> Answer:
     """Run an ended run again, or what of it did not complete; return it.
 
-    Jobs, args and scripts are those that it started with. A cell of a sweep waits for its turn there. Raises NotFound,
-    Conflict, and as `start_run`.
+    Jobs, args and scripts are those that it started with. A cell of a sweep waits for its turn there. Asked for twice
+    with one key it runs again once. Raises NotFound, Conflict, and as `start_run`.
     """
     only, names = body["only"], body["jobs"]
+    request = requests.make_rerun(caller.name, run_id, idempotency_key, body)
     if ("run", run_id) in server.store.archive:
         raise errors.Conflict("Run is in the archive, which does not change")
     if server.sweep_index.has_cell(run_id):
         sweep, _index = server.sweep_index.find_cell(run_id)
-        if run_id in server.store.runs:
+        if run_id in server.store.runs and not request.is_repeated(sweep):
             run_rules.check_rerun(server.store.runs.get(run_id), only, names)
-        await sweep_cells.rerun_cells(server, int(sweep.id), [run_id], only == "all", names)
+        await sweep_cells.rerun_cells(server, int(sweep.id), [run_id], request, only == "all", names)
         return await runs.get_run(server, run_id)
     async with server.locks.hold(Key("run", run_id)):
         run = server.store.runs.get(run_id)
+        if request.is_repeated(run):
+            return await runs.get_run(server, run_id)
         run_rules.check_rerun(run, only, names)
         server.check_ready(server.clusters.get(run.cluster))
         # Whoever watches it still has to hear how it ended.
         await server.notifications.queue_target_events("workflow_run", run_id)
-        pending = run_rules.queue_rerun(run, only == "all", names)
+        pending = run_rules.queue_rerun(run, only == "all", names).model_copy(update=request.to_changes())
         await server.store.runs.put(run_id, run_rules.begin_run(pending, time.time()))
     await begin_run(server, run_id)
     return await runs.get_run(server, run_id)

@@ -10,25 +10,32 @@ from engine.server import Server
 from store import errors
 from store.documents import Sweep
 from store.kinds import Key
-from store.rules import run_drafts, runs, sweeps
+from store.rules import requests, run_drafts, runs, sweeps
 
 
 async def rerun_cells(
-    server: Server, sweep_id: int, which: str | list[str], whole: bool = False, names: Collection[str] = ()
+    server: Server,
+    sweep_id: int,
+    which: str | list[str],
+    request: requests.Rerun,
+    whole: bool = False,
+    names: Collection[str] = (),
 ) -> Sweep:
     """Run cells of the sweep again; `whole` also what completed in them.
 
-    `names` are jobs that run again though they completed.
+    `names` are jobs that run again though they completed. A request that is repeated changes nothing.
 
     The loop queues those that are too many to be queued at once.
     """
     async with server.locks.hold(Key("sweep", str(sweep_id))):
         sweep = server.sweep_index.get_live_sweep(sweep_id)
+        if request.is_repeated(sweep):
+            return sweep
         known = server.sweep_index.get_states(sweep)
         chosen = sweeps.choose_cells(sweep, known, which)
         if chosen:
             await server.notifications.queue_target_events("sweep_run", sweep.id)
-            sweep = sweeps.rerun_cells(sweep, known, chosen)
+            sweep = sweeps.rerun_cells(sweep, known, chosen).model_copy(update=request.to_changes())
             await server.store.sweeps.put(str(sweep_id), sweep)
             sweep = await requeue_cells(server, sweep, chosen[: sweeps.AT_ONCE], whole, names)
     return sweep

@@ -13,13 +13,14 @@ from typing import Any
 
 from engine import runs, start, sweep_cells
 from engine.server import Server
+from store import access
 from store.documents import Sweep
 from store.indexes.bodies import Answer, Body
 from store.indexes.sweeps import to_csv
 from store.jsons import dump_json
 from store.kinds import Key
 from store.operations import prefers_csv
-from store.rules import results, sweeps
+from store.rules import requests, results, sweeps
 from store.rules import runs as run_rules
 from store.rules.changes import Filter
 
@@ -84,9 +85,12 @@ async def cancel_sweep(server: Server, sweep_id: int) -> dict[str, Any]:
     )
 
 
-async def rerun_sweep(server: Server, sweep_id: int, body: dict[str, Any]) -> dict[str, Any]:
-    """Rerun ended cells of a sweep; return the sweep."""
-    return server.sweep_index.build_row(await sweep_cells.rerun_cells(server, sweep_id, body["cells"]))
+async def rerun_sweep(
+    server: Server, sweep_id: int, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
+) -> dict[str, Any]:
+    """Rerun ended cells of a sweep, once for each key; return the sweep."""
+    request = requests.make_rerun(caller.name, f"sweep {sweep_id}", idempotency_key, body)
+    return server.sweep_index.build_row(await sweep_cells.rerun_cells(server, sweep_id, body["cells"], request))
 
 
 async def change_sweep(server: Server, sweep_id: int, change: Callable[[Sweep], Sweep]) -> Sweep:

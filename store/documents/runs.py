@@ -112,6 +112,8 @@ class Run(ServerFileModel):
     triggered_by: str | None = None
     request_key: str | None = None
     request_hash: str | None = None
+    rerun_key: str | None = None  # of the request that had it run again the last time
+    rerun_hash: str | None = None
     jobs: list[RunJob] = []
 
     @model_validator(mode="after")

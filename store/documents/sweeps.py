@@ -44,6 +44,8 @@ class Sweep(ServerFileModel):
     error: str | None = None
     request_key: str | None = None
     request_hash: str | None = None
+    rerun_key: str | None = None  # of the request that had it run again the last time
+    rerun_hash: str | None = None
 
     @model_validator(mode="after")
     def _refuse_unknown_cells(self) -> Self:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -30,6 +31,37 @@ def refuse_other_request(document: Any, request_hash: str) -> None:
 
     That is one that used the same key with another body.
     """
-    if document.request_hash != request_hash:
+    _refuse_other(document.request_hash, request_hash)
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A request to run something again: its own key, and what it asks for."""
+
+    key: str
+    hash: str
+
+    def is_repeated(self, document: Any) -> bool:
+        """Tell whether it has run the document again already.
+
+        Raises Invalid where another request did so with its key.
+        """
+        if document.rerun_key != self.key:
+            return False
+        _refuse_other(document.rerun_hash, self.hash)
+        return True
+
+    def to_changes(self) -> dict[str, str]:
+        """Return what a document remembers of it."""
+        return {"rerun_key": self.key, "rerun_hash": self.hash}
+
+
+def make_rerun(caller: str, target: str, key: str | None, body: Any) -> Rerun:
+    """Make the request of a caller to run a target again."""
+    return Rerun(make_id(caller, f"rerun {target}", key), hash_request(target, body))
+
+
+def _refuse_other(before: str | None, request_hash: str) -> None:
+    if before != request_hash:
         message = "this key was used before with another body"
         raise Invalid([make_problem(message, ["header", "Idempotency-Key"], type="idempotency_key")])

@@ -10,6 +10,7 @@ import orjson
 import pytest
 
 from engine import sweeps
+from store import access
 from store.documents import RunJob
 from store.errors import Conflict, NotFound
 from store.indexes.bodies import Answer
@@ -17,6 +18,7 @@ from tests.engine.servers.pretended import World, make_cell, make_sweep, open_se
 from tests.pretended import asynchronous
 
 JOBS = [RunJob(name="a")]
+CALLER = access.Caller("ci", access.INCLUDED["write"])
 
 
 async def begin(world: World, states: dict[int, Any], **more: Any) -> None:
@@ -105,7 +107,7 @@ async def test_which_cells_run_again(tmp_path: Path, why: str, cells: Any, again
     async with open_server(tmp_path) as world:
         before = {0: "completed", 1: "failed", 2: "cancelled"}
         await begin(world, before, status="failed", completed_at="2026-01-01T01:00:00Z")
-        assert (await sweeps.rerun_sweep(world.server, 7, {"cells": cells}))["status"] == "running"
+        assert (await sweeps.rerun_sweep(world.server, 7, {"cells": cells}, None, CALLER))["status"] == "running"
         assert states_of(world) == {**before, **dict.fromkeys(again, "pending")}, why
         await sweeps.advance_sweep(world.server, "7")
         assert states_of(world) == {**before, **dict.fromkeys(again, "running")}
@@ -117,7 +119,7 @@ async def test_a_cell_that_has_not_ended_does_not_run_again(tmp_path: Path) -> N
         await begin(world, {0: "running"})
         etag = world.store.sweeps.get_entry("7").etag
         with pytest.raises(Conflict, match="has not ended"):
-            await sweeps.rerun_sweep(world.server, 7, {"cells": [to_cell_id(0)]})
+            await sweeps.rerun_sweep(world.server, 7, {"cells": [to_cell_id(0)]}, None, CALLER)
         assert world.store.sweeps.get_entry("7").etag == etag
 
 

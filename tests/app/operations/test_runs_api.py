@@ -351,8 +351,11 @@ def test_a_failed_run_tells_why_and_is_run_again(client: Client, tmp_path: Path)
     assert [len(job["attempts"]) for job in again["jobs"][:2]] == [1, 2], "what had completed is kept"
     refused = client.post(f"{path}/rerun", {"only": "failed"})
     assert refused.status_code == 409 and "no job of it has failed" in refused.json()["detail"]
-    assert client.post(f"{path}/rerun", {"only": "all"}).status_code == 202
+    call = lambda body: client.post(f"{path}/rerun", body, headers={"Idempotency-Key": "k"})  # noqa: E731
+    assert [call({"only": "all"}).status_code for _ in range(2)] == [202, 202], "a double click is one"
     assert client.await_run(started["id"])["status"] == "completed"
+    assert call({"only": "all"}).json()["status"] == "completed", "also when the answer was long in coming"
+    assert call({"only": "failed"}).status_code == 422
     assert (tmp_path / "firsts").read_text() == "1\n1\n"
     eventually(lambda: not (tmp_path / ".sluice").exists())
 

@@ -17,8 +17,9 @@ expect = sync_api.expect
 
 COMPARE = """async ([left, right]) => {
   const source = document.querySelector("script[type=module]").src;
-  const { compareLines } = await import(new URL("run/difference.js", source));
-  return compareLines(left, right).map(({ kind, left, right }) => [kind, left.join(" "), right.join(" ")]);
+  const { compareTexts } = await import(new URL("editor/diff.js", source));
+  const name = (isSame) => (isSame ? "same" : "changed");
+  return compareTexts(left, right).map(({ isSame, left, right }) => [name(isSame), left.join(" "), right.join(" ")]);
 }"""
 
 
@@ -34,7 +35,7 @@ def pair(site: Server, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, s
 
 def test_lines_are_compared(tab: Any) -> None:
     for why, left, right, parts in (
-        ("the same", "a\nb\n", "a\nb", [["same", "a b", "a b"]]),
+        ("the same", "a\nb", "a\nb", [["same", "a b", "a b"]]),
         ("one line", "a\nb\nc", "a\nx\nc", [["same", "a", "a"], ["changed", "b", "x"], ["same", "c", "c"]]),
         ("one more", "a\nc", "a\nb\nc", [["same", "a", "a"], ["changed", "", "b"], ["same", "c", "c"]]),
         ("two places", "a\nb\nc\nd\ne", "a\nx\nc\ny\ne", [["same", "a", "a"], ["changed", "b", "x"],

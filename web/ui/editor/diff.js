@@ -56,18 +56,31 @@ export function listEdits(one, other) {
   return edits;
 }
 
-// Return the difference: [{ sign: " ", "-" or "+", text }], with some lines around each change; null stands for a gap.
-export function listDifferences(from, to, around = 2) {
+// Compare two texts: [{ isSame, left: [lines], right: [lines] }], in order.
+export function compareTexts(from, to) {
   const [one, other] = [from.split("\n"), to.split("\n")];
-  const rows = [];
+  const parts = [];
   let [left, right] = [0, 0];
-  const take = (sign, lines) => rows.push(...lines.map((text) => ({ sign, text })));
+  const add = (isSame, lines, others) => {
+    if (lines.length + others.length === 0) return;
+    if (parts.at(-1)?.isSame !== isSame) parts.push({ isSame, left: [], right: [] });
+    parts.at(-1).left.push(...lines);
+    parts.at(-1).right.push(...others);
+  };
   for (const [nextLeft, nextRight] of [...matchLines(one, other), [one.length, other.length]]) {
-    take("-", one.slice(left, nextLeft));
-    take("+", other.slice(right, nextRight));
-    take(" ", one.slice(nextLeft, nextLeft + 1));
+    add(false, one.slice(left, nextLeft), other.slice(right, nextRight));
+    add(true, one.slice(nextLeft, nextLeft + 1), other.slice(nextRight, nextRight + 1));
     [left, right] = [nextLeft + 1, nextRight + 1];
   }
+  return parts;
+}
+
+// Return the difference: [{ sign: " ", "-" or "+", text }], with some lines around each change; null stands for a gap.
+export function listDifferences(from, to, around = 2) {
+  const take = (sign, lines) => lines.map((text) => ({ sign, text }));
+  const rows = compareTexts(from, to).flatMap(({ isSame, left, right }) =>
+    isSame ? take(" ", left) : [...take("-", left), ...take("+", right)],
+  );
   const isNear = rows.map((_, at) => rows.slice(Math.max(0, at - around), at + around + 1).some(({ sign }) => sign !== " "));
   const shown = rows.flatMap((row, at) => (isNear[at] ? [row] : isNear[at - 1] ? [null] : []));
   return shown.at(-1) === null ? shown.slice(0, -1) : shown;

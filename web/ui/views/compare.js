@@ -8,7 +8,7 @@ import { writeDuration, writeTime } from "../core/format.js";
 import { makeState } from "../core/marks.js";
 import { showEmpty } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
-import { compareLines, compareValues, readEnvironment } from "../run/difference.js";
+import { compareTexts } from "../editor/diff.js";
 import { findState, measureJob, measureRun, writeArgs, writeProgress, writeValue } from "../run/facts.js";
 
 const CONTEXT = 3; // so many same lines stand around a difference
@@ -18,20 +18,18 @@ export function open(outlet, { query }) {
   const [a, b] = [query.get("a"), query.get("b")];
   setTitle("Compare runs");
   if (!a || !b) return openChoice(outlet, a ?? b);
-  const state = { all: query.get("all") === "yes" };
-  const box = h("input", { type: "checkbox", checked: !state.all });
+  const box = h("input", { type: "checkbox", checked: query.get("all") !== "yes" });
   const pane = makePane({
     title: "The comparison",
     kinds: ["run"],
     isOwn: ({ id }) => id === a || id === b,
     calm_ms: 1000,
     load: ({ signal }) => Promise.all([a, b].map((id) => loadRun(id, signal))),
-    draw: (place, [left, right]) => show(place, drawComparison(left, right, state.all)),
+    draw: (place, [left, right]) => show(place, drawComparison(left, right, !box.checked)),
     actions: [h("label", null, box, " only what differs"), h("a", { href: makeLink(["compare"], { a: b, b: a }) }, "Swap")],
   });
   box.addEventListener("change", () => {
-    state.all = !box.checked;
-    changeQuery({ all: state.all ? "yes" : null });
+    changeQuery({ all: box.checked ? null : "yes" });
     if (pane.document.value) pane.document.reload();
   });
   show(outlet, h("h1", null, "Two runs"), pane.node);
@@ -52,23 +50,28 @@ function openChoice(outlet, given) {
     title: given ? "Compare with" : "Compare",
     load: async ({ signal }) => {
       const runs = await get("api/workflows/runs", { limit: 200 }, { signal });
-      const own = runs.find((run) => run.id === given) ?? (given ? await get(`api/workflows/runs/${encodeURIComponent(given)}`, {}, { signal }) : null);
-      return { own, runs: runs.filter((run) => run.id !== given).sort((one, other) => rank(own, one) - rank(own, other)) };
+      const find = () => given && get(`api/workflows/runs/${encodeURIComponent(given)}`, {}, { signal });
+      const own = runs.find((run) => run.id === given) ?? (await find());
+      const rank = (run) => (run.workflow_name === own?.workflow_name ? 0 : 1);
+      return { own, runs: runs.filter((run) => run.id !== given).sort((one, other) => rank(one) - rank(other)) };
     },
     draw: (place, { own, runs }) => {
-      if (runs.length === 0) return showEmpty(place, "There is no other run yet to compare with.", h("a", { href: makeLink(["runs"]) }, "All runs"));
-      const name = (run) => `${run.workflow_name}, ${writeTime(run.started_at)}, ${run.status}${Object.keys(run.args ?? {}).length > 0 ? `: ${writeArgs(run.args)}` : ""}`;
-      const makeSelect = (label, list) => h("select", { "aria-label": label }, list.map((run) => h("option", { value: run.id }, name(run))));
+      const all = h("a", { href: makeLink(["runs"]) }, "All runs");
+      if (runs.length === 0) return showEmpty(place, "There is no other run yet to compare with.", all);
+      const makeSelect = (label, list) =>
+        h("select", { "aria-label": label }, list.map((run) => h("option", { value: run.id }, nameRun(run))));
       const [one, other] = [makeSelect("First run", own ? [own] : runs), makeSelect("Second run", runs)];
-      const start = h("button", { type: "button", class: "main", onclick: () => goTo(makeLink(["compare"], { a: one.value, b: other.value })) }, "Compare");
-      show(place, h("div", { class: "fields" }, one, other, start));
+      const compare = () => goTo(makeLink(["compare"], { a: one.value, b: other.value }));
+      show(place, h("div", { class: "fields" }, one, other, h("button", { type: "button", class: "main", onclick: compare }, "Compare")));
     },
   });
   show(outlet, h("h1", null, "Two runs"), pane.node);
   return pane.close;
 }
 
-const rank = (own, run) => (own && run.workflow_name === own.workflow_name ? 0 : 1);
+function nameRun({ workflow_name, started_at, status, args }) {
+  return [`${workflow_name}, ${writeTime(started_at)}, ${status}`, writeArgs(args)].filter(Boolean).join(": ");
+}
 
 // --- what differs ------------------------------------------------------------------------------------------------------
 
@@ -81,62 +84,87 @@ function drawComparison(left, right, isAll) {
     ["Environment", joinJobs(jobs, (job) => readEnvironment(job.planned?.script))],
     ["Resources", joinJobs(jobs, (job) => job.planned?.resources)],
     ["Outcome", joinJobs(jobs, (job) => job.outcome)],
-    ["Results", joinJobs(jobs, (job) => job.job?.result ?? {})],
-  ].map(([title, rows]) => drawSection(title, rows, isAll, [one, other]));
+    ["Results", joinJobs(jobs, (job) => job.result)],
+  ].map(([title, rows]) => drawSection(title, rows, isAll));
   const scripts = jobs.map((job) => drawScript(job, isAll)).filter(Boolean);
-  return [drawHead(one, other), sections, h("h3", null, "Scripts"), scripts.length > 0 ? scripts : h("p", { class: "hint" }, "The scripts are the same.")];
+  const same = h("p", { class: "hint" }, "The scripts are the same.");
+  return [drawHead(one, other), sections, h("h3", null, "Scripts"), scripts.length > 0 ? scripts : same];
 }
 
 function describeJob({ run, planned }, name) {
   const job = run.jobs.find((each) => each.name === name);
-  const times = job ? measureJob(job) : {};
-  const outcome = job ? { state: findState(job, run), waited: writeDuration(times.waited_s), ran: writeDuration(times.ran_s), tries: job.attempts.length, "exit code": job.exit_code } : {};
-  return { job, planned: planned.get(name), outcome };
+  if (!job) return { planned: planned.get(name) };
+  const { waited_s, ran_s } = measureJob(job);
+  const times = { waited: writeDuration(waited_s), ran: writeDuration(ran_s) };
+  const outcome = { state: findState(job, run), ...times, tries: job.attempts.length, "exit code": job.exit_code };
+  return { planned: planned.get(name), outcome, result: job.result };
 }
 
-const joinJobs = (jobs, pick) => jobs.flatMap(({ name, left, right }) => compareValues(pick(left), pick(right)).map((row) => ({ ...row, name: `${name}: ${row.name.replaceAll("_", " ")}` })));
+// Compare two objects by name: [{ name, left, right, differs }], names of both in order.
+function compareValues(left, right) {
+  const names = [...new Set([...Object.keys(left ?? {}), ...Object.keys(right ?? {})])];
+  return names.map((name) => {
+    const [one, other] = [left?.[name], right?.[name]];
+    return { name, left: one, right: other, differs: JSON.stringify(one) !== JSON.stringify(other) };
+  });
+}
+
+const joinJobs = (jobs, pick) =>
+  jobs.flatMap(({ name, left, right }) =>
+    compareValues(pick(left), pick(right)).map((row) => ({ ...row, name: `${name}: ${row.name.replaceAll("_", " ")}` })),
+  );
+
+// Return the variables that a script exports, but for the server's own: { NAME: value }.
+function readEnvironment(script) {
+  const found = (script ?? "").matchAll(/^export (?!SLUICE_)([A-Za-z_]\w*)=(.*)$/gm);
+  return Object.fromEntries([...found].map(([, name, value]) => [name, value]));
+}
 
 function drawHead(one, other) {
-  const facts = (run) => h("td", null, h("a", { href: makeLink(["runs", run.id]) }, run.workflow_name), " ", makeState(run.status), h("div", null, writeTime(run.started_at), ", ", writeDuration(measureRun(run))), h("div", null, writeProgress(run).words));
-  return h("table", { class: "compared" }, h("tbody", null, h("tr", null, h("th", { scope: "row" }, "Run"), facts(one), facts(other))));
+  const describe = (run) => [
+    h("a", { href: makeLink(["runs", run.id]) }, run.workflow_name), " ", makeState(run.status),
+    h("div", null, writeTime(run.started_at), ", ", writeDuration(measureRun(run))), h("div", null, writeProgress(run).words),
+  ];
+  return makeTable(null, makeRow("Run", [one, other].map(describe)));
 }
+
+const makeTable = (label, rows) => h("table", { class: "compared", "aria-label": label }, h("tbody", null, rows));
+
+const makeRow = (name, cells, kind) =>
+  h("tr", { class: kind }, h("th", { scope: "row" }, name), cells.map((cell) => h("td", null, cell)));
 
 function drawSection(title, rows, isAll) {
   const shown = rows.filter((row) => isAll || row.differs);
+  const none = rows.length > 0 ? "Nothing differs." : "There is nothing to compare.";
+  if (shown.length === 0) return [h("h3", null, title), h("p", { class: "hint" }, none)];
   const write = (value) => (value === undefined || value === null || value === "" ? "–" : h("code", null, writeValue(value)));
   const draw = (name, value) => (value && name.endsWith(": state") ? makeState(value) : write(value));
-  if (shown.length === 0) return [h("h3", null, title), h("p", { class: "hint" }, rows.length > 0 ? "Nothing differs." : "There is nothing to compare.")];
-  return [
-    h("h3", null, title),
-    h(
-      "table",
-      { class: "compared", "aria-label": title },
-      h("tbody", null, shown.map((row) => h("tr", { class: row.differs && isAll ? "differs" : null }, h("th", { scope: "row" }, row.name), [row.left, row.right].map((value) => h("td", null, draw(row.name, value)))))),
-    ),
-  ];
+  const drawRow = ({ name, left, right, differs }) =>
+    makeRow(name, [left, right].map((value) => draw(name, value)), differs && isAll ? "differs" : null);
+  return [h("h3", null, title), makeTable(title, shown.map(drawRow))];
 }
 
 function drawScript({ name, left, right }, isAll) {
-  const [one, other] = [left.planned?.script ?? "", right.planned?.script ?? ""];
+  const [one, other] = [left, right].map(({ planned }) => (planned?.script ?? "").replace(/\n$/, ""));
   if (one === other && !isAll) return null;
-  const parts = compareLines(one, other);
-  const lines = parts.flatMap((part, at) => (part.kind === "same" ? drawSame(part, at === 0, at === parts.length - 1, isAll) : drawChanged(part)));
-  return h("div", { class: "pane" }, h("h3", null, name), h("div", { class: "difference", role: "group", tabindex: 0, "aria-label": `Scripts of ${name}: first run at the left, second at the right` }, lines));
+  const parts = compareTexts(one, other);
+  const lines = parts.map((part, at) => (part.isSame ? drawSame(part.left, at === 0, at === parts.length - 1, isAll) : drawChanged(part)));
+  const label = `Scripts of ${name}: first run at the left, second at the right`;
+  const difference = h("div", { class: "difference", role: "group", tabindex: 0, "aria-label": label }, lines);
+  return h("div", { class: "pane" }, h("h3", null, name), difference);
 }
 
-function drawSame({ left }, isFirst, isLast, isAll) {
-  const cells = (line) => [h("span", null, line), h("span", null, line)];
-  if (isAll || left.length <= 2 * CONTEXT + 1) return left.flatMap(cells);
-  const head = isFirst ? [] : left.slice(0, CONTEXT);
-  const tail = isLast ? [] : left.slice(-CONTEXT);
-  const gap = `… ${left.length - head.length - tail.length} same lines …`;
-  return [...head.flatMap(cells), h("span", { class: "gap" }, gap), h("span", { class: "gap", "aria-hidden": "true" }), ...tail.flatMap(cells)];
+function drawSame(lines, isFirst, isLast, isAll) {
+  const draw = (line) => [h("span", null, line), h("span", null, line)];
+  if (isAll || lines.length <= 2 * CONTEXT + 1) return lines.map(draw);
+  const head = isFirst ? [] : lines.slice(0, CONTEXT);
+  const tail = isLast ? [] : lines.slice(-CONTEXT);
+  const gap = `… ${lines.length - head.length - tail.length} same lines …`;
+  return [head.map(draw), h("span", { class: "gap" }, gap), h("span", { class: "gap", "aria-hidden": "true" }), tail.map(draw)];
 }
 
 function drawChanged({ left, right }) {
-  const rows = Math.max(left.length, right.length);
-  return Array.from({ length: rows }, (_, at) => [
-    at < left.length ? h("span", { class: "removed" }, `− ${left[at]}`) : h("span", { class: "gap" }),
-    at < right.length ? h("span", { class: "added" }, `+ ${right[at]}`) : h("span", { class: "gap" }),
-  ]).flat();
+  const draw = (line, kind, sign) => h("span", { class: line === undefined ? "gap" : kind }, line === undefined ? "" : `${sign} ${line}`);
+  const rows = Array.from({ length: Math.max(left.length, right.length) });
+  return rows.map((_, at) => [draw(left[at], "removed", "−"), draw(right[at], "added", "+")]);
 }
