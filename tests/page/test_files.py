@@ -177,6 +177,6 @@ def test_keys_alone(open_tab: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (400, False)])
 def test_how_it_looks(open_tab: Callable[..., Any], address: str, width: int, dark: bool) -> None:
     tab = open_tab(address, width=width, dark=dark)
-    tab.locator("pre, img, table.plain a").first.wait_for()
+    tab.locator("pre, img, table a").first.wait_for()
     pick_theme(tab, dark)
     check_looks(tab, width)

@@ -139,6 +139,6 @@ def test_a_job_that_ends_now_comes_in(ended: Server, open_tab: Callable[..., Any
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (400, False)])
 def test_how_it_looks(ended: Server, open_tab: Callable[..., Any], address: str, width: int, dark: bool) -> None:
     tab = open_tab(address, width=width, dark=dark)
-    tab.locator(".table, table.plain, .empty").first.wait_for()
+    tab.locator(".table, table, .empty").first.wait_for()
     pick_theme(tab, dark)
     check_looks(tab, width)

@@ -19,8 +19,6 @@ WEB = ROOT / "web"
 UI = WEB / "ui"
 MODULES = sorted(UI.rglob("*.js"))
 MODULE_LINES, FOLDER_MODULES, TREE_DEPTH, LINE_CHARACTERS = 400, 20, 4, 500
-# To be parted: what is about jobs has a folder to come.
-FULL_FOLDERS = {"parts": 30}
 # What one view needs, and all of them; `just bench page` tells the latter beside its target of 300 kB.
 VIEW_BYTES, PAGE_BYTES = 300_000, 720_000
 # What puts text into the page as markup, or runs it.
@@ -38,12 +36,7 @@ LAZY = re.compile(r"import\(\"(\.[^\"]+)\"\)")
 # The first words of the paths that the page may ask for.
 ROOTS = ("api/", "srtslurm/", "oauth/", "auth/", "user/")
 # Classes by which code or a test finds a node; nothing is to be seen of them.
-HOOKS = {
-    "caller", "copy", "jobs-place", "large", "nodes", "report",
-    "rows", "sources", "stage", "state", "word",
-}  # fmt: skip
-# Exports of modules that are written before those that use them.
-AWAITED = {"areKeysOn", "bindKey", "findNodeFamily", "listKeys", "loadList", "switchKeys"}
+HOOKS = {"nodes", "word"}
 
 
 def name_of(path: Path) -> str:
@@ -77,7 +70,7 @@ def test_a_module_fits_in_a_head(path: Path) -> None:
 def test_folders_and_the_whole_page_stay_small() -> None:
     folders = {path.parent for path in MODULES}
     sizes = {folder.name: len(list(folder.glob("*.js"))) for folder in folders}
-    assert {name: size for name, size in sizes.items() if size > FULL_FOLDERS.get(name, FOLDER_MODULES)} == {}
+    assert {name: size for name, size in sizes.items() if size > FOLDER_MODULES} == {}
     files = {WEB / "index.html", *(path for path in UI.rglob("*") if path.is_file())}
     assert count_bytes(files) < PAGE_BYTES
     frame = {WEB / "index.html", UI / "ui.css", *list_needed(UI / "app.js")}
@@ -157,16 +150,17 @@ def test_exported_functions_say_what_they_do(path: Path) -> None:
     assert [name for name, before in functions if not before.startswith("//")] == []
 
 
-def test_no_export_is_dead() -> None:
-    tests = [path.read_text() for path in (ROOT / "tests" / "page").glob("*.py") if path != Path(__file__)]
-    code = "\n".join([*map(read_code, MODULES), *tests])
-    dead = []
+def test_exports_are_used_by_others() -> None:
+    """A module that imports this one names it, or a test does; the router opens views."""
+    tests = [path.read_text() for path in Path(__file__).parent.rglob("*.py") if path != Path(__file__)]
+    of_tests = set(re.findall(r"\w+", "".join(tests)))
+    words = {path: set(re.findall(r"\w+", read_code(path))) for path in MODULES}
+    imported = {path: {*list_imports(path), *list_imports(path, LAZY)} for path in MODULES}
+    unused = []
     for path in MODULES:
-        for _, name, _ in list_exports(path):
-            is_view = name == "open" and path.parent.name == "views"
-            if name not in AWAITED and not is_view and len(re.findall(rf"\b{name}\b", code)) < 2:
-                dead.append(f"{name_of(path)}: {name}")
-    assert dead == []
+        used = of_tests.union({"open"}, *(words[other] for other in MODULES if path in imported[other]))
+        unused += [f"{name_of(path)}: {name}" for _, name, _ in list_exports(path) if name not in used]
+    assert unused == []
 
 
 def test_names_of_the_style_sheet() -> None:

@@ -6,7 +6,7 @@ import { parseJson } from "./feed.js";
 export const base = new URL(".", document.baseURI);
 
 // What the server refused, with its own words; status 0 where it gave no answer.
-export class Refused extends Error {
+class Refused extends Error {
   constructor(status, message, problems = [], details = {}) {
     super(message);
     Object.assign(this, { name: "Refused", status, problems, details });

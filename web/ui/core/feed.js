@@ -87,7 +87,7 @@ function tellEvents(events, tell) {
 }
 
 // Return a function that takes pieces of a stream and returns the events that are whole (HTML 9.2.6).
-export function makeParser() {
+function makeParser() {
   let rest = "";
   return (piece) => {
     rest += piece;

@@ -36,7 +36,7 @@ export function makeKeyTable() {
 }
 
 // Return whether the reader is typing into something.
-export function isTyping(target) {
+function isTyping(target) {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
 }
 

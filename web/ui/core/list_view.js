@@ -15,6 +15,7 @@
 //   show(outlet, view.nodes);
 //   return view.close;
 
+import { makeColumnChooser } from "./columns.js";
 import { debounce, h, makeChoice, saveFile, setText, show } from "./dom.js";
 import { bindKey } from "./keys.js";
 import { makeLiveList } from "./live.js";
@@ -22,7 +23,7 @@ import { showEmpty, showProblem } from "./notice.js";
 import { writeCsv } from "./order.js";
 import { changeQuery } from "./router.js";
 import { setTitle } from "./shell.js";
-import { makeColumnChooser, makeTable } from "./table.js";
+import { makeTable } from "./table.js";
 import { writeCount } from "./format.js";
 
 const TYPING_MS = 200; // after a key, before the server is asked

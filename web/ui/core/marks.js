@@ -32,7 +32,7 @@ export function makeAge(moment, kind = "age") {
 }
 
 // Give an age another moment.
-export function fillAge(node, moment) {
+function fillAge(node, moment) {
   setAttribute(node, "datetime", moment);
   setAttribute(node, "title", writeTime(moment));
   setText(node, AGES[node.dataset.age](moment));

@@ -4,7 +4,7 @@ const collator = new Intl.Collator("en", { numeric: true });
 const isNothing = (value) => value === null || value === undefined || value === "" || (typeof value === "number" && !Number.isFinite(value));
 
 // Compare two values: numbers by size, texts by their words; what is missing comes last.
-export function compareValues(one, other) {
+function compareValues(one, other) {
   const [isMissing, isOtherMissing] = [isNothing(one), isNothing(other)];
   if (isMissing || isOtherMissing) return { isNull: true, order: isMissing === isOtherMissing ? 0 : isMissing ? 1 : -1 };
   if (typeof one === "number" && typeof other === "number") return { order: one - other };

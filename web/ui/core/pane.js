@@ -108,7 +108,7 @@ export function makePlainTable(label, columns, rows, foot) {
   const given = columns.map((column) => [column].flat());
   const makeRow = (cells) => h("tr", null, cells.map((cell, at) => h(at ? "td" : "th", { scope: at ? null : "row", class: given[at][1] }, cell)));
   const head = h("tr", null, given.map(([title, kind]) => h("th", { scope: "col", class: kind }, title)));
-  const table = h("table", { class: "plain" }, h("thead", null, head), h("tbody", null, rows.map(makeRow)), foot && h("tfoot", null, makeRow(foot)));
+  const table = h("table", null, h("thead", null, head), h("tbody", null, rows.map(makeRow)), foot && h("tfoot", null, makeRow(foot)));
   return h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": label }, table);
 }
 

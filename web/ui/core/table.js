@@ -9,10 +9,7 @@ import { completeColumn, keepColumns, listUsual, makeGrip, readColumns } from ".
 import { makeOrder, writeCsv } from "./order.js";
 import { keepPlace } from "./router.js";
 
-export { makeColumnChooser } from "./columns.js";
-export { compareValues } from "./order.js";
-
-export const ROW_PX = 28;
+const ROW_PX = 28;
 const REAL_ROWS = 1000;
 const AHEAD_ROWS = 12;
 const TICK_MS = 1000;
@@ -216,7 +213,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
     const all = [...(selects ? ["1.25rem"] : []), ...widths];
     node.style.setProperty("--columns", all.join(" "));
     const least = all.map((width) => /^minmax\((\S+),/.exec(width)?.[1] ?? width);
-    node.style.setProperty("--least", `calc(${least.join(" + ")} + ${all.length + 1} * var(--s3))`);
+    node.style.setProperty("--least", `calc(${least.join(" + ")} + ${all.length + 1} * var(--gap))`);
   }
 
   function drawHead() {

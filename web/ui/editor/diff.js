@@ -3,7 +3,7 @@
 const MOST_PAIRS = 1e7; // of lines that are compared; beyond it the middle counts as changed whole
 
 // Return the lines that both have: [[line of one, line of other], …], in order.
-export function matchLines(one, other) {
+function matchLines(one, other) {
   const most = Math.min(one.length, other.length);
   let start = 0;
   while (start < most && one[start] === other[start]) start += 1;

@@ -7,7 +7,7 @@ import { colourYaml } from "./colours.js";
 import { listEdits } from "./diff.js";
 import { makeOffer } from "./offer.js";
 
-export const LINE_PX = 18;
+const LINE_PX = 18;
 const AHEAD_LINES = 5;
 const CHECK_MS = 250;
 const MOST_PROBLEMS = 100;

@@ -49,7 +49,7 @@ export function makeFilePane(mount, path, entry, close) {
       return;
     }
     const text = new TextDecoder().decode(bytes);
-    const window_ = h("pre", { class: "window tall", tabindex: 0, role: "region", "aria-label": `Text of ${name}` }, text);
+    const window_ = h("pre", { class: "tall", tabindex: 0, role: "region", "aria-label": `Text of ${name}` }, text);
     const isWhole = view.offset === 0 && (size === null ? bytes.length < WINDOW_BYTES : end >= size);
     show(body, h("div", { class: "bar" }, isWhole ? makeCopyButton(() => text) : makeSteps(end)), text ? window_ : h("p", { class: "hint" }, "This file is empty."));
   }

@@ -109,7 +109,7 @@ function openSync(mount, follow) {
       const { create, update, delete: gone } = found.counts;
       const rows = found.changes.slice(0, MOST_CHANGES).map((change) => `${change.change}  ${change.path}`);
       const more = found.truncated || found.changes.length > rows.length ? `\n… ${(create + update + gone - rows.length).toLocaleString("en")} more` : "";
-      show(plan, h("p", null, `${create} new, ${update} changed, ${gone} to be deleted`), rows.length > 0 && h("pre", { class: "window", tabindex: 0, role: "region", "aria-label": "What would change" }, rows.join("\n") + more));
+      show(plan, h("p", null, `${create} new, ${update} changed, ${gone} to be deleted`), rows.length > 0 && h("pre", { tabindex: 0, role: "region", "aria-label": "What would change" }, rows.join("\n") + more));
     } catch (problem) {
       notifyRefusal("What would change", problem);
     }

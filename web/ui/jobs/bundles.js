@@ -4,12 +4,12 @@ const TASK = /^(\d+)_(.+)$/;
 const MOST_TASKS = 100_000; // of one row of tasks that wait together
 
 // Return the number of the array that a row belongs to, or null.
-export function findArray(job_id) {
+function findArray(job_id) {
   return TASK.exec(job_id)?.[1] ?? null;
 }
 
 // List the numbers of tasks that wait together: "[3-5,9%2]" is 3, 4, 5, 9.
-export function listTasks(job_id) {
+function listTasks(job_id) {
   const inside = /_\[([^\]%]*)/.exec(job_id)?.[1];
   if (inside === undefined) return [];
   const numbers = [];

@@ -11,7 +11,7 @@ import { findElapsed } from "./columns.js";
 const LONG = 28; // a fact with more characters gets two columns
 
 // Put facts into a list: [name, text, link or node maker]; what has no value is left out, what is the same stays.
-export function drawFacts(list, facts) {
+function drawFacts(list, facts) {
   const given = facts.filter(([, value]) => value !== null && value !== undefined && value !== "");
   keepInStep(list, given, ([name]) => name, ([name]) => h("div", null, h("dt", null, name), h("dd")), (node, fact) => node);
   given.forEach(([, value, make], at) => {
@@ -74,7 +74,7 @@ export function drawResources(place, job) {
   ].filter(([, asked, use]) => asked !== null || use);
   if (!place.firstElementChild) {
     const titles = ["", "Given", "Used", "Share"].map((title) => h("th", { scope: "col" }, title || h("span", { class: "unseen" }, "Resource")));
-    show(place, h("table", { class: "resources" }, h("thead", null, h("tr", null, titles)), h("tbody")), h("p", { class: "hint" }));
+    show(place, h("table", null, h("thead", null, h("tr", null, titles)), h("tbody")), h("p", { class: "hint" }));
   }
   keepInStep(place.querySelector("tbody"), rows, ([name]) => name, makeResource, (node, row) => node);
   rows.forEach((row, at) => fillResource(place.querySelector("tbody").children[at], row));
@@ -106,7 +106,7 @@ export function drawDependencies(place, dependencies) {
     job_id === null
       ? h("li", null, "until no other job of this name and user runs (singleton)")
       : h("li", null, "until ", h("a", { href: makeLink(["jobs", job_id]) }, job_id), ` ${WORDS[type] ?? type} `, job_state && makeState(job_state), state === "failed" && h("strong", null, " – this can not be fulfilled any more"));
-  show(place, dependencies.length > 0 && [h("h2", null, "Waits for other jobs"), h("ul", { class: "plain-list" }, dependencies.map(line))]);
+  show(place, dependencies.length > 0 && [h("h2", null, "Waits for other jobs"), h("ul", null, dependencies.map(line))]);
 }
 
 // Return why a job waits, since when, and when SLURM thinks that it begins.

@@ -98,7 +98,7 @@ function isWholeFilter(text, fields) {
 const findField = (fields, word) => fields.find(({ name, aliases }) => name === word.toLowerCase() || aliases.includes(word.toLowerCase()));
 
 // Find what may follow a text: a field, an operator, a value. The words are the server's.
-export function findChoices(before, fields) {
+function findChoices(before, fields) {
   const term = OPERATOR.exec(before);
   if (term) return findValues(before, term, fields);
   const named = /([A-Za-z_]\w*)\s+(\S{0,3})$/.exec(before);

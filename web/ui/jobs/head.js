@@ -122,7 +122,7 @@ function makeFailure(job) {
     },
     draw: (place, output) => {
       if (output.content === "") show(place, h("p", { class: "hint" }, output.exists ? "It wrote nothing." : `There is no file ${output.path ?? "of its output"}.`));
-      else show(place, h("pre", { class: "last", tabindex: 0, role: "region", "aria-label": "Last lines" }, output.content));
+      else show(place, h("pre", { tabindex: 0, role: "region", "aria-label": "Last lines" }, output.content));
     },
   });
   const whole = job.array_tasks_summary !== null;

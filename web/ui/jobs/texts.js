@@ -51,6 +51,6 @@ export function showStory(place, job, report) {
     return h("tr", null, h("td", null, writeTime(at)), h("td", { class: "numeric" }, passed), h("td", null, by ?? "SLURM"), h("td", null, what));
   });
   const heads = ["When", "After", "Told by", "What"].map((title) => h("th", { scope: "col" }, title));
-  const scrolled = h("div", { class: "scrolled", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", { class: "resources" }, h("thead", null, h("tr", null, heads)), h("tbody", null, lines)));
+  const scrolled = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", null, h("thead", null, h("tr", null, heads)), h("tbody", null, lines)));
   return show(place, scrolled, report && h("p", null, h("a", { href: makeLink(["reports", report.job_id]) }, "The whole report")));
 }

@@ -203,7 +203,7 @@ function levelLayers({ links, layer, count }, layers) {
 }
 
 // Return the rising values that are nearest to these (pool adjacent violators).
-export function settle(wishes) {
+function settle(wishes) {
   const blocks = [];
   for (const wish of wishes) {
     let block = { sum: wish, count: 1 };

@@ -17,9 +17,9 @@ const MOST = 6; // so many failed jobs are named; the others are in the graph an
 export function makeFailure({ whenSelected, whenRerun }) {
   const part = { shownOf: undefined, abort: null };
   const title = h("h2");
-  const list = h("ul", { class: "plain" });
+  const list = h("ul");
   const words = h("p");
-  const log = h("pre", { class: "tail", tabindex: 0, "aria-label": "Last lines of the log", hidden: true });
+  const log = h("pre", { tabindex: 0, "aria-label": "Last lines of the log", hidden: true });
   const more = h("p", { class: "small" });
   const actions = h("div", { class: "bar" });
   const node = h("section", { class: "failure", "aria-label": "What failed", hidden: true }, title, list, words, log, more, actions);

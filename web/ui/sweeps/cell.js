@@ -35,7 +35,7 @@ export function makeCellPane({ whenBased, whenClosed }) {
     h("div", { class: "bar" }, title, state, h("button", { type: "button", class: "plain", "aria-label": "Close the cell", onclick: whenClosed }, "×")),
     h("div", { class: "bar" }, pin, again, cancel, link),
     error, facts,
-    h("table", { class: "values" }, h("caption", { class: "unseen" }, "Values of the cell"), h("thead", null, h("tr", null, ["Name", "Value"].map((word) => h("th", { scope: "col" }, word)), toBase, h("th", { scope: "col" }, "Copy"))), values),
+    h("table", null, h("caption", { class: "unseen" }, "Values of the cell"), h("thead", null, h("tr", null, ["Name", "Value"].map((word) => h("th", { scope: "col" }, word)), toBase, h("th", { scope: "col" }, "Copy"))), values),
     jobs, logPlace);
 
   function showCell(cell, model) {

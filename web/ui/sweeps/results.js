@@ -2,7 +2,8 @@
 
 import { h, saveFile, setAttribute, setText, show } from "../core/dom.js";
 import { fillState } from "../core/marks.js";
-import { makeColumnChooser, makeTable } from "../core/table.js";
+import { makeColumnChooser } from "../core/columns.js";
+import { makeTable } from "../core/table.js";
 import { writeDuration } from "../core/format.js";
 import { DURATION, getNumber, listColumns, writeDifference } from "./cells.js";
 import { readNumber, writeValue } from "./scales.js";

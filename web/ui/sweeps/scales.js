@@ -41,7 +41,7 @@ function listNumbers(values) {
 }
 
 // Return whether values are better told apart on a logarithmic scale: all positive, far apart, even in their ratios.
-export function isLogSpaced(values) {
+function isLogSpaced(values) {
   const numbers = listNumbers(values);
   if (numbers.length < 2 || numbers[0] <= 0 || numbers.at(-1) / numbers[0] < LOG_RATIO) return false;
   return numbers.length === 2 || measureSpread(numbers.map(Math.log)) < measureSpread(numbers);

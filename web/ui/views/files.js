@@ -123,5 +123,5 @@ function makeBreadcrumb(mount, path) {
   const names = path.split("/").filter(Boolean);
   const steps = [["Files", ["files"]], [mount, ["files", mount]], ...names.map((name, at) => [name, ["files", mount], { path: names.slice(0, at + 1).join("/") }])];
   const last = steps.length - 1;
-  return h("h1", { class: "breadcrumb" }, steps.map(([name, parts, query], at) => [at > 0 && " / ", at < last ? h("a", { href: makeLink(parts, query) }, name) : h("span", { "aria-current": "page" }, name)]));
+  return h("h1", null, steps.map(([name, parts, query], at) => [at > 0 && " / ", at < last ? h("a", { href: makeLink(parts, query) }, name) : h("span", { "aria-current": "page" }, name)]));
 }

@@ -22,7 +22,7 @@ export function open(outlet, { params, query }) {
   const events = makePlainTable("Events", [["When", "nowrap"], "Status", "Stage", "Message", "From"], []);
   const parts = { head: h("div", { class: "pane" }), stages: h("ol", { class: "timeline" }), events: events.querySelector("tbody"), told: h("div", { class: "pane" }) };
   const all = h("div", { class: "pane" }, parts.head, h("h3", null, "Stages"), parts.stages, h("h3", null, "Events"), events, parts.told);
-  const head = h("h1", { class: "breadcrumb" }, h("a", { href: makeLink(["reports"]) }, "Status reports"), " / ", id);
+  const head = h("h1", null, h("a", { href: makeLink(["reports"]) }, "Status reports"), " / ", id);
   const place = h("div", { class: "view-parts" });
   let files = null;
   const pane = makePane({
@@ -141,7 +141,7 @@ function makeEvent(event) {
 function makeTold(report) {
   const parts = [["Metadata", report.metadata], ["Results", report.benchmark_results], ["Artifacts", report.artifacts]];
   const given = parts.filter(([, value]) => value && Object.keys(value).length > 0);
-  return given.map(([title, value]) => [h("h3", null, title), h("pre", { class: "window", tabindex: 0, role: "region", "aria-label": title }, JSON.stringify(value, null, 2))]);
+  return given.map(([title, value]) => [h("h3", null, title), h("pre", { tabindex: 0, role: "region", "aria-label": title }, JSON.stringify(value, null, 2))]);
 }
 
 // --- files that the job sent ---------------------------------------------------------------------------------------

@@ -243,7 +243,7 @@ export function openRunDialog({ workflow, mount = null, body = {}, before = null
       (data.warnings ?? []).map((warning) => h("p", { class: "hint" }, `! ${warning}`)),
       data.jobs.map((job) => h("details", { open: data.jobs.length < 4 },
         h("summary", null, job.name, job.depends_on.length > 0 && h("small", { class: "hint" }, ` after ${job.depends_on.join(", ")}`)),
-        h("pre", { class: "window", tabindex: 0 }, job.script))));
+        h("pre", { tabindex: 0 }, job.script))));
     preview.firstElementChild.focus();
   }
 }
