@@ -95,6 +95,24 @@ def test_components_of_a_heterogeneous_job_are_listed(site: Server, open_tab: Ca
     site.http.delete(f"/api/v1/jobs/{job_id}")
 
 
+def test_parts_that_slurm_tells_of_later_get_their_list(site: Server, open_tab: Callable[..., Any]) -> None:
+    job_id = submit(site, "mixed", "#!/bin/bash\n#SBATCH -N1\n#SBATCH hetjob\n#SBATCH -N1\nsleep 300\n")
+    eventually(lambda: site.http.get(f"/api/v1/jobs/{job_id}").json()["het_job_id"])
+
+    def hide(route: Any) -> None:
+        found = route.fetch()
+        route.fulfill(response=found, json=found.json() | {"het_job_id": None, "array_tasks_summary": None})
+
+    tab = open_tab("#/none")
+    tab.route(f"**/api/v1/jobs/{job_id}", hide, times=1)
+    tab.goto(f"/#/jobs/{job_id}")
+    tab.get_by_role("tab", name="Log").wait_for()
+    assert tab.get_by_role("tab", name="Components").count() == 0
+    site.http.delete(f"/api/v1/jobs/{job_id}")
+    tab.get_by_role("tab", name="Components").click()
+    tab.get_by_text("2 components: ").wait_for()
+
+
 def test_a_job_of_a_run_leads_to_it_and_a_report_is_told(site: Server, open_tab: Callable[..., Any]) -> None:
     job = {"name": "count", "command": ["true"]}
     site.http.post("/api/workflows/create", json={"name": "counting", "jobs": [job]}).raise_for_status()

@@ -25,10 +25,11 @@ export function open(outlet, { params, query }) {
   const place = h("div", { class: "view-parts" }, h("p", { class: "hint" }, `Loading job ${id}…`));
   show(outlet, back, place);
   setTitle(`Job ${id}`);
-  const whole = id.split(/[_+]/)[0];
+  const findWhole = (each) => each.split(/[_+]/)[0];
+  const isPart = findWhole(id) !== id && !id.includes("[");
   const document_ = makeLiveDocument({
     kinds: ["job", "report"],
-    isOwn: (change) => change.id === id || (change.kind === "job" && change.id.startsWith(`${whole}_`) && (id === whole || id.includes("["))),
+    isOwn: (change) => change.id === id || (change.kind === "job" && !isPart && findWhole(change.id) === findWhole(id)),
     load: ({ signal }) => readJob(id, signal),
   });
   let parts = null;
@@ -39,8 +40,13 @@ export function open(outlet, { params, query }) {
       if (document_.problem?.status === 404 || document_.problem?.status === 400) return showUnknown(place, id, document_.problem);
       return showProblem(place, `Job ${id}`, document_.problem, document_.reload);
     }
-    parts ??= makeParts(place, id, query, document_);
     const { job } = document_.value;
+    if (parts && !parts.noun && findNoun(job)) {
+      // Only a moment after its submission SLURM tells that a job has parts.
+      parts.close();
+      parts = null;
+    }
+    parts ??= makeParts(place, id, query, document_);
     parts.draw(document_.value);
     const now = findFamily(job.state);
     setTitle(`${job.job_name} (${job.job_id})`, { family: now, progress: writeState(job.state) });
@@ -81,6 +87,12 @@ function showUnknown(place, id, problem) {
   return showEmpty(place, text, h("span", { class: "actions" }, actions));
 }
 
+// Say what the parts of a job are called; null where it has none.
+function findNoun(job) {
+  if (job.het_job_id) return "component";
+  return (job.array_job_id ?? job.array_tasks_summary) ? "task" : null;
+}
+
 function makeParts(place, id, query, document_) {
   const head = makeJobHead();
   const facts = h("dl", { class: "facts" });
@@ -88,7 +100,7 @@ function makeParts(place, id, query, document_) {
   const dependencies = h("div");
   const stage = h("p");
   const first = document_.value.job;
-  const hasTasks = first.array_job_id !== null || first.het_job_id !== null || first.array_tasks_summary !== null;
+  const noun = findNoun(first);
   const isWhole = first.array_tasks_summary !== null;
   const drawn = { variables: null, story: null, log: null };
   const tabs = makeTabs({
@@ -96,7 +108,11 @@ function makeParts(place, id, query, document_) {
     chosen: query.get("tab") ?? (isWhole ? "tasks" : "log"),
     whenChosen: (tab) => changeQuery({ tab }),
     tabs: [
-      hasTasks && { key: "tasks", title: first.het_job_id ? "Components" : "Tasks", open: (body) => openParts(body, first.array_job_id ?? first.het_job_id ?? first.job_id, first.het_job_id ? "component" : "task", query) },
+      noun && {
+        key: "tasks",
+        title: noun === "task" ? "Tasks" : "Components",
+        open: (body) => openParts(body, first.array_job_id ?? first.het_job_id ?? first.job_id, noun, query),
+      },
       !isWhole && { key: "log", title: "Log", open: openLog },
       { key: "script", title: "Script", open: (body) => openScript(body, id) },
       { key: "variables", title: "Variables", open: (body) => keepDrawn("variables", () => showVariables(body, document_.value.job)) },
@@ -136,6 +152,7 @@ function makeParts(place, id, query, document_) {
   }
 
   return {
+    noun,
     draw: drawAll,
     drawAnew: (value) => {
       show(facts);
