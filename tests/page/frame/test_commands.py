@@ -61,10 +61,12 @@ def test_views_and_commands_by_keys_alone(open_tab: Callable[..., Any]) -> None:
     box(tab).wait_for(state="detached")
     assert tab.get_by_label("Time zone").input_value() == "UTC"
     tab.keyboard.press("Control+k")
+    box(tab).wait_for()
     tab.keyboard.type("go nodes")
     tab.keyboard.press("Enter")
     tab.get_by_role("link", name="node01").wait_for()
     tab.keyboard.press("Control+k")
+    box(tab).wait_for()
     tab.keyboard.press("Escape")
     box(tab).wait_for(state="detached")
 
@@ -81,6 +83,7 @@ def test_commands_open_their_dialogs(open_tab: Callable[..., Any], command: str,
 def test_nothing_found_says_so(open_tab: Callable[..., Any]) -> None:
     tab = ready(open_tab("#/settings/page"))
     tab.keyboard.press("/")
+    box(tab).wait_for()
     tab.keyboard.type("qqqq zzzz")
     tab.get_by_text("Nothing fits “qqqq zzzz”.").wait_for()
 
@@ -112,6 +115,7 @@ def test_single_keys_act_outside_of_fields_and_can_be_switched_off(open_tab: Cal
 def test_it_looks_right(open_tab: Callable[..., Any], width: int, dark: bool) -> None:
     tab = ready(open_tab("#/settings/page", width=width, dark=dark))
     tab.keyboard.press("/")
+    box(tab).wait_for()
     tab.keyboard.type("node")
     tab.get_by_role("option").filter(has_text="node01").wait_for()
     pick_theme(tab, dark)

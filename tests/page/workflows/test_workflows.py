@@ -105,6 +105,7 @@ def test_the_dialog_of_a_new_one_has_an_address_and_goes_with_it(site: Server, o
     tab = open_tab("#/jobs")
     tab.get_by_role("heading", name="Jobs").wait_for()
     tab.keyboard.press("Control+k")
+    tab.get_by_role("combobox", name="Search or command").wait_for()
     tab.keyboard.type("new workflow")
     tab.keyboard.press("Enter")
     dialog = tab.get_by_role("dialog", name="New workflow")

@@ -6,6 +6,7 @@ import { isOpen, writeState } from "./states.js";
 import { makeLink } from "./router.js";
 
 const KEPT = "notify"; // ids of what is waited for, for all tabs
+const HOLD_MS = 10_000; // so long other tabs may still read ids as they were
 
 const readKept = () => JSON.parse(localStorage.getItem(KEPT) ?? "[]");
 const keep = (ids) => localStorage.setItem(KEPT, JSON.stringify(ids.slice(-100)));
@@ -47,14 +48,15 @@ export function joinNotifications() {
 }
 
 function tell(id, run) {
-  navigator.locks.request(`notify ${id}`, () => {
+  navigator.locks.request(`notify ${id}`, { ifAvailable: true }, (lock) => {
     const kept = readKept();
-    if (!kept.includes(id)) return;
+    if (!lock || !kept.includes(id)) return null;
     keep(kept.filter((each) => each !== id));
     const note = new Notification(`${run.workflow_name}: ${writeState(run.status)}`, { tag: id, body: run.error ?? "" });
     note.addEventListener("click", () => {
       focus();
       location.hash = makeLink(["runs", id]);
     });
+    return new Promise((release) => setTimeout(release, HOLD_MS));
   });
 }
