@@ -110,6 +110,14 @@ def test_what_bars_say(page: Any) -> None:
         assert found == bars, why
 
 
+def test_each_state_has_its_shape(page: Any) -> None:
+    """Without colour too, the mark in front of the name tells it."""
+    states = ["PENDING", "RUNNING", "COMPLETED", "FAILED", "CANCELLED", "WHATEVER"]
+    jobs = [{**job_of(attempt(1, 0, 1, 2)), "name": state, "slurm_state": state} for state in states]
+    page.evaluate(DRAW, {"run": {"started_at": at(0), "completed_at": at(9), "status": "failed", "jobs": jobs}})
+    assert page.locator(".gantt .label .mark").all_text_contents() == ["○", "▶", "✓", "✗", "–", "?"]
+
+
 def test_the_axis_chooses_its_unit(page: Any) -> None:
     day_ms = 86_400_000
     for why, length_ms, step_ms in (

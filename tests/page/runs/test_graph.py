@@ -11,6 +11,8 @@ import pytest
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
+sync_api = pytest.importorskip("playwright.sync_api")
+expect = sync_api.expect
 
 MAKE = """async ({ jobs, width }) => {
   const source = document.querySelector("script[type=module]").src;
@@ -81,6 +83,11 @@ def test_at_the_smallest_zoom_state_is_told_by_the_fill(page: Any) -> None:
     for _ in range(3):
         page.get_by_role("button", name="Smaller").click()
     page.locator(".canvas.small").wait_for()
+    expect(page.locator(".canvas .name").first).to_be_visible()  # as long as it can be read
+    for _ in range(3):
+        page.get_by_role("button", name="Smaller").click()
+    page.locator(".canvas.tiny").wait_for()
+    expect(page.locator(".canvas .name").first).not_to_be_visible()
     fills = page.locator(".canvas .node").evaluate_all(
         "(all) => all.map((one) => getComputedStyle(one.querySelector('rect')).fill)"
     )
@@ -164,6 +171,8 @@ def test_a_workflow_without_states_is_plain_and_a_circle_does_no_harm(page: Any)
     page.evaluate(MAKE, {"jobs": circle})
     assert page.locator(".node.plain").count() == 3
     assert page.get_by_role("button", name="a, 2 GPUs, needs b").count() == 1
+    above = "(all) => all.map((one) => Number(one.querySelector('.name').getAttribute('y')))"
+    assert page.locator(".canvas .node").evaluate_all(above) == [16, 23, 23], "a name alone stands in the middle"
     page.evaluate(SET, [])
     page.locator(".canvas .node").first.wait_for(state="detached")
 

@@ -43,6 +43,7 @@ def call(page: Any, name: str, code: str) -> Any:
         ("a logspace, turned off", "[0.001, 0.01, 0.1, 1]", "false", "linear"),
         ("powers of two, near together", "[1, 2, 4, 8]", "null", "linear"),
         ("powers of two, far apart", "[1, 2, 4, 8, 16, 32, 64]", "null", "log"),
+        ("sizes of batches", "[16, 32, 64, 128, 256]", "null", "log"),
         ("even steps, far apart", "[1, 11, 21, 31, 41]", "null", "linear"),
         ("with nothing that has a logarithm", "[0, 1, 100]", "true", "linear"),
         ("words", '["adam", "sgd"]', "null", "category"),

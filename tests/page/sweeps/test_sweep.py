@@ -297,6 +297,8 @@ def test_each_state_has_its_shape_and_word(page: Any, swept: int, site: Server, 
     read = "(all) => all.map((each) => each.getAttribute('d').split('M')[1].replace(/^[^a-z]*/, ''))"
     marks = _matrix(tab).locator(".cell-mark[d]").evaluate_all(read)
     assert len(marks) == len(set(marks)) == 5, "five shapes"
+    tones = _matrix(tab).locator(".cell-fill[d]").evaluate_all("(all) => all.map((one) => getComputedStyle(one).fill)")
+    assert len(set(tones)) == 5
     words = set(_matrix(tab).locator(".cell-words text").all_text_contents())
     assert words == {"without a …", "failed", "cancelled", "running", "pending"}
 

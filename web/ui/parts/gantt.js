@@ -3,22 +3,29 @@
 // A thin line is a job that waits for others, a hollow bar one that waits in the queue, a full bar one that ran.
 
 import { h, keepInStep, oncePerFrame, setAttributes, setText, svg } from "../core/dom.js";
-import { findFamily, writeState } from "../core/states.js";
+import { FAMILIES, findFamily, writeState } from "../core/states.js";
 import { findOffset, toMs, whenZoneChanges, writeClockTime, writeDuration, writeTime } from "../core/format.js";
-import { makeTools, whenPrinted, whenResized } from "./canvas.js";
+import { cutText, makeTools, whenPrinted, whenResized } from "./canvas.js";
+import { findState } from "../run/facts.js";
 import { readNeed } from "./layout.js";
 
 const ROW_PX = 24;
 const AXIS_PX = 22;
+const NAME_PX = 24; // here names begin, behind their marks
 const TICK_PX = 90; // so far apart are the times of the axis at least
 const [SECOND, MINUTE, HOUR, DAY] = [1000, 60_000, 3_600_000, 86_400_000];
 const SIXTIETHS = [1, 2, 5, 10, 15, 30];
-const STEPS_MS = Object.entries({ [SECOND]: SIXTIETHS, [MINUTE]: SIXTIETHS, [HOUR]: [1, 2, 3, 6, 12], [DAY]: [1, 2, 7, 14, 28] }).flatMap(([unit, counts]) => counts.map((count) => count * unit));
+const UNITS = [[SECOND, SIXTIETHS], [MINUTE, SIXTIETHS], [HOUR, [1, 2, 3, 6, 12]], [DAY, [1, 2, 7, 14, 28]]];
+const STEPS_MS = UNITS.flatMap(([unit, counts]) => counts.map((count) => count * unit));
 const SHORTEST_MS = 2 * SECOND;
 const [ZOOM, MOVE] = [1.6, 0.2];
-const KINDS = { blocked: ["waits for others", "waited for other jobs"], queued: ["waits in the queue", "waited in the queue"], ran: ["runs"] };
+const KINDS = {
+  blocked: ["waits for others", "waited for other jobs"],
+  queued: ["waits in the queue", "waited in the queue"],
+  ran: ["runs"],
+};
 
-// List the bars of a job: [{ kind, from, to, isOpen, attempt }] with kind blocked, queued or ran; `to` is now for those that are open.
+// List the bars of a job: [{ kind (blocked, queued or ran), from, to (now for those that are open), isOpen, attempt }].
 export function listBars(job, run, ends, now) {
   const start = toMs(run.started_at) ?? now;
   const bars = [];
@@ -34,7 +41,8 @@ export function listBars(job, run, ends, now) {
     const ended = toMs(attempt.ended_at);
     const submitted = toMs(attempt.submitted_at) ?? begun;
     const waited = begun ?? ended ?? now;
-    const free = Math.min(waited, Math.max(submitted, ...(job.depends_on ?? []).map((need) => ends.get(readNeed(need)) ?? (begun ? submitted : waited))));
+    const needed = job.depends_on.map((need) => ends.get(readNeed(need)) ?? (begun ? submitted : waited));
+    const free = Math.min(waited, Math.max(submitted, ...needed));
     add("blocked", submitted, free, attempt, begun === null && ended === null && free === waited);
     add("queued", free, waited, attempt, begun === null && ended === null);
     if (begun !== null) bars.push({ kind: "ran", from: begun, to: Math.max(begun, ended ?? now), attempt, isOpen: ended === null });
@@ -58,14 +66,21 @@ export function makeGantt({ label, whenSelected = () => {} }) {
   const nowLine = svg("line", { class: "now" });
   const rows = svg("g", { role: "list", "aria-label": label });
   const canvas = svg("svg", { class: "chart" }, axis, rows, nowLine);
-  const scroller = h("div", { class: "scroller", tabindex: 0, role: "group", "aria-label": `${label}; + and − change the scale of time, arrow keys move it` }, canvas);
+  const spoken = `${label}; + and − change the scale of time, arrow keys move it`;
+  const scroller = h("div", { class: "scroller", tabindex: 0, role: "group", "aria-label": spoken }, canvas);
   const legend = Object.entries(KINDS).map(([kind, [words]]) => h("span", null, h("i", { class: kind }), words));
-  const tools = makeTools("Scale of time", [["−", "More time", () => zoom(1 / ZOOM)], ["+", "Less time", () => zoom(ZOOM)], ["Fit", "All of the time", fit]]);
-  const node = h("div", { class: "gantt" }, h("div", { class: "bar" }, h("span", { class: "legend small" }, legend), tools), scroller);
+  const tools = makeTools("Scale of time", [
+    ["−", "More time", () => zoom(1 / ZOOM)],
+    ["+", "Less time", () => zoom(ZOOM)],
+    ["Fit", "All of the time", fit],
+  ]);
+  const head = h("div", { class: "bar" }, h("span", { class: "legend small" }, legend), tools);
+  const node = h("div", { class: "gantt" }, head, scroller);
   const drawSoon = oncePerFrame(draw);
 
   function setRun(run) {
-    Object.assign(chart, { run, jobs: run.jobs, ends: new Map(run.jobs.map((job) => [job.name, toMs(job.ended_at)])) });
+    const ends = new Map(run.jobs.map((job) => [job.name, toMs(job.ended_at)]));
+    Object.assign(chart, { run, jobs: run.jobs, ends });
     draw();
   }
 
@@ -74,10 +89,13 @@ export function makeGantt({ label, whenSelected = () => {} }) {
   // All of the time: from the first attempt to the end, or to now. SLURM's times are whole seconds, so that a job may
   // have begun before its run.
   function findSpan(now) {
-    const times = chart.jobs.flatMap((job) => job.attempts.flatMap((attempt) => [attempt.submitted_at, attempt.started_at, attempt.ended_at].map(toMs))).filter((each) => each !== null);
+    const attempts = chart.jobs.flatMap((job) => job.attempts);
+    const moments = attempts.flatMap((attempt) => [attempt.submitted_at, attempt.started_at, attempt.ended_at]);
+    const times = moments.map(toMs).filter((each) => each !== null);
     const start = toMs(chart.run.started_at) ?? now;
+    const end = toMs(chart.run.completed_at) ?? start;
     const from = times.reduce((one, other) => Math.min(one, other), start);
-    const to = isRunning() ? now : times.reduce((one, other) => Math.max(one, other), toMs(chart.run.completed_at) ?? start);
+    const to = isRunning() ? now : times.reduce((one, other) => Math.max(one, other), end);
     return { from, to: Math.max(to, from + SHORTEST_MS) };
   }
 
@@ -111,7 +129,8 @@ export function makeGantt({ label, whenSelected = () => {} }) {
     drawAxis(span, x, room, height);
     const update = (row, job) => updateRow(row, job, x, now);
     keepInStep(rows, jobs.slice(first, last), (job) => job.name, (job) => update(makeRow(), job), update);
-    for (const [at, row] of [...rows.children].entries()) setAttributes(row, { transform: `translate(0 ${AXIS_PX + (first + at) * ROW_PX})` });
+    const setTop = (row, at) => setAttributes(row, { transform: `translate(0 ${AXIS_PX + (first + at) * ROW_PX})` });
+    [...rows.children].forEach(setTop);
     const isSeen = isRunning() && now <= span.to + 1 && now >= span.from;
     setAttributes(nowLine, { visibility: isSeen ? "visible" : "hidden", x1: x(now), x2: x(now), y1: AXIS_PX, y2: height });
   }
@@ -129,20 +148,29 @@ export function makeGantt({ label, whenSelected = () => {} }) {
   }
 
   function makeRow() {
-    return svg("g", { role: "listitem" }, svg("rect", { class: "back", height: ROW_PX }), svg("g", { class: "bars" }), svg("g", { class: "label", role: "button", tabindex: 0 }, svg("rect", { height: ROW_PX }), svg("text", { x: 6, y: 16 }), svg("title")));
+    const texts = [svg("text", { x: 6, y: 16 }), svg("text", { class: "name", x: NAME_PX, y: 16 })];
+    const label = svg("g", { class: "label", role: "button", tabindex: 0 }, svg("rect", { height: ROW_PX }), texts, svg("title"));
+    return svg("g", { role: "listitem" }, svg("rect", { class: "back", height: ROW_PX }), svg("g", { class: "bars" }), label);
   }
 
   function updateRow(row, job, x, now) {
     const [back, bars, name] = row.children;
     const isSelected = chart.selected === job.name;
+    const state = findState(job, chart.run);
+    const family = findFamily(state);
+    const [area, mark, written, title] = name.children;
     setAttributes(row, { class: isSelected ? "row selected" : "row" });
     setAttributes(back, { width: chart.width });
-    setAttributes(name, { "aria-label": `${job.name}, ${writeState(job.slurm_state ?? job.status)}`, "aria-pressed": isSelected });
-    setAttributes(name.children[0], { width: chart.names - 4 });
-    setText(name.children[1], cutName(job.name, chart.names));
-    setText(name.children[2], job.name);
+    setAttributes(name, { "aria-label": `${job.name}, ${writeState(state)}`, "aria-pressed": isSelected });
+    setAttributes(area, { width: chart.names - 4 });
+    setAttributes(mark, { class: `mark ${family}` });
+    setText(mark, FAMILIES[family].mark);
+    setText(written, cutText(job.name, chart.names - NAME_PX - 8));
+    setText(title, job.name);
     const update = (rect, bar) => updateBar(rect, bar, job, x);
-    keepInStep(bars, listBars(job, chart.run, chart.ends, now), (bar) => `${bar.attempt?.number ?? 0}${bar.kind}`, (bar) => update(svg("rect", { role: "img" }, svg("title")), bar), update);
+    const make = (bar) => update(svg("rect", { role: "img" }, svg("title")), bar);
+    const getKey = (bar) => `${bar.attempt?.number ?? 0}${bar.kind}`;
+    keepInStep(bars, listBars(job, chart.run, chart.ends, now), getKey, make, update);
     return row;
   }
 
@@ -153,8 +181,16 @@ export function makeGantt({ label, whenSelected = () => {} }) {
     const thin = kind === "blocked";
     const words = KINDS[kind][1] ?? writeState(isOpen ? "RUNNING" : attempt.slurm_state);
     const tries = attempt && job.attempts.length > 1 ? `, attempt ${attempt.number}` : "";
-    const text = `${job.name}${tries}: ${words} ${writeDuration((to - from) / 1000)}, from ${writeTime(from)}${isOpen ? "" : ` to ${writeTime(to)}`}`;
-    setAttributes(rect, { class: `${kind} ${family}`, x: left.toFixed(1), width: (isInSight ? Math.max(2, right - left) : 0).toFixed(1), y: thin ? 11 : 5, height: thin ? 2 : 14, "aria-label": text });
+    const until = isOpen ? "" : ` to ${writeTime(to)}`;
+    const text = `${job.name}${tries}: ${words} ${writeDuration((to - from) / 1000)}, from ${writeTime(from)}${until}`;
+    setAttributes(rect, {
+      class: `${kind} ${family}`,
+      x: left.toFixed(1),
+      width: (isInSight ? Math.max(2, right - left) : 0).toFixed(1),
+      y: thin ? 11 : 5,
+      height: thin ? 2 : 14,
+      "aria-label": text,
+    });
     setText(rect.firstChild, text);
     return rect;
   }
@@ -175,7 +211,13 @@ export function makeGantt({ label, whenSelected = () => {} }) {
     draw();
   }
 
-  const KEYS = { "+": () => zoom(ZOOM), "-": () => zoom(1 / ZOOM), 0: fit, ArrowLeft: () => zoom(1, 0, -MOVE), ArrowRight: () => zoom(1, 0, MOVE) };
+  const KEYS = {
+    "+": () => zoom(ZOOM),
+    "-": () => zoom(1 / ZOOM),
+    0: fit,
+    ArrowLeft: () => zoom(1, 0, -MOVE),
+    ArrowRight: () => zoom(1, 0, MOVE),
+  };
 
   function hearKey(event) {
     const chooses = (event.key === "Enter" || event.key === " ") && event.target.closest(".label");
@@ -190,7 +232,8 @@ export function makeGantt({ label, whenSelected = () => {} }) {
     if (!event.ctrlKey) return;
     event.preventDefault();
     const { left } = canvas.getBoundingClientRect();
-    zoom(Math.exp(-event.deltaY / 300), Math.min(1, Math.max(0, (event.clientX - left - chart.names) / (chart.width - chart.names))));
+    const share = (event.clientX - left - chart.names) / (chart.width - chart.names);
+    zoom(Math.exp(-event.deltaY / 300), Math.min(1, Math.max(0, share)));
   }
 
   rows.addEventListener("click", choose);
@@ -219,8 +262,3 @@ export function makeGantt({ label, whenSelected = () => {} }) {
     },
   };
 }
-
-const cutName = (name, width) => {
-  const most = Math.max(4, Math.floor((width - 14) / 7));
-  return name.length <= most ? name : `${name.slice(0, most - 1)}…`;
-};

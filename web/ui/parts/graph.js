@@ -5,14 +5,17 @@
 import { h, keepInStep, oncePerFrame, setAttribute, setAttributes, setText, svg } from "../core/dom.js";
 import { FAMILIES, findFamily, writeState } from "../core/states.js";
 import { writeCount } from "../core/format.js";
-import { makeTools, whenPrinted, whenResized } from "./canvas.js";
+import { cutText, makeTools, whenPrinted, whenResized } from "./canvas.js";
 import { NODE, foldJobs, placeNodes } from "./layout.js";
 
 const INLINE_NODES = 150; // so many are placed at once; more of them by a worker
-const TEXT_SCALE = 0.5; // below it names cannot be read, and state is told by the fill alone
+const TEXT_SCALE = 0.5; // below it there are only names, in larger letters
+const NAME_SCALE = 0.22; // below it names cannot be read, and state is told by the fill alone
+const LARGER = 1.55; // so much larger are these letters
 const [MIN_SCALE, MAX_SCALE] = [0.01, 3];
 const ZOOM = 1.4;
 const EDGE_PX = 12;
+const TOOLS_PX = 28;
 const LOUDEST = ["failed", "running", "waiting", "unknown", "cancelled", "done"]; // what a group looks like
 
 // Make a graph.
@@ -36,13 +39,16 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     focused: null, // where the keys are; of all nodes only one is reached by Tab
     focusable: null,
     asked: 0,
+    shapedFor: 0, // the width for which it has its height
   };
   const lines = svg("path", { class: "edges" });
   const near = svg("path", { class: "edges near" });
   const list = svg("g", { class: "nodes" });
   const world = svg("g", null, lines, near, list);
-  const hatch = svg("pattern", { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" }, svg("rect", { width: 2, height: 6 }));
-  const canvas = svg("svg", { class: "canvas", role: "group", "aria-label": `${label}; arrow keys go from job to job` }, svg("defs", null, hatch), world);
+  const pattern = { id: "hatch", width: 6, height: 6, patternUnits: "userSpaceOnUse", patternTransform: "rotate(45)" };
+  const hatch = svg("pattern", pattern, svg("rect", { width: 2, height: 6 }));
+  const spoken = `${label}; arrow keys go from job to job`;
+  const canvas = svg("svg", { class: "canvas", role: "group", "aria-label": spoken }, svg("defs", null, hatch), world);
   const tools = makeTools("Look at the graph", [
     ["−", "Smaller", () => zoomBy(1 / ZOOM)],
     ["+", "Larger", () => zoomBy(ZOOM)],
@@ -52,6 +58,7 @@ export function makeGraph({ label, whenSelected = () => {} }) {
   ]);
   const node = h("div", { class: "graph" }, canvas, tools);
   const drawSoon = oncePerFrame(draw);
+  const setHeightSoon = oncePerFrame(setHeight);
 
   // --- what is shown -------------------------------------------------------------------------------------------------
 
@@ -71,9 +78,9 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     const found = await place(folded.nodes.map(({ id }) => id), folded.edges);
     if (asked !== graph.asked) return;
     graph.nodes = new Map(folded.nodes.map((each) => [each.id, { ...each, ...found.places.get(each.id) }]));
-    graph.edges = found.lines.map(([from, to, points]) => ({ from, to, text: writeLine(points), ...findBox(points) }));
+    graph.edges = found.lines;
     graph.size = { width: found.width, height: found.height };
-    canvas.style.setProperty("--height", `${Math.ceil(found.height + 2 * EDGE_PX)}px`);
+    setHeight();
     node.dataset.nodes = graph.nodes.size;
     const after = graph.nodes.get(anchor);
     if (before && after) {
@@ -96,12 +103,21 @@ export function makeGraph({ label, whenSelected = () => {} }) {
 
   // --- where one looks -----------------------------------------------------------------------------------------------
 
+  // As high as the graph is at the width that there is.
+  function setHeight() {
+    const { size, pane } = graph;
+    graph.shapedFor = pane.width;
+    const scale = Math.min(1, (pane.width - 2 * EDGE_PX) / size.width || 1);
+    canvas.style.setProperty("--height", `${Math.ceil(Math.max(0, size.height * scale) + EDGE_PX + TOOLS_PX)}px`);
+  }
+
   function fit() {
     const { width, height } = graph.size;
-    const room = { width: graph.pane.width - 2 * EDGE_PX, height: graph.pane.height - 2 * EDGE_PX };
+    const room = { width: graph.pane.width - 2 * EDGE_PX, height: graph.pane.height - EDGE_PX - TOOLS_PX };
     if (room.width <= 0 || room.height <= 0 || width === 0) return;
     const scale = Math.max(MIN_SCALE, Math.min(1, room.width / width, room.height / height));
-    graph.view = { scale, x: (graph.pane.width - width * scale) / 2, y: (graph.pane.height - height * scale) / 2, isFitted: true };
+    const [x, y] = [(room.width - width * scale) / 2, (room.height - height * scale) / 2];
+    graph.view = { scale, x: EDGE_PX + x, y: EDGE_PX + y, isFitted: true };
     draw();
   }
 
@@ -116,8 +132,9 @@ export function makeGraph({ label, whenSelected = () => {} }) {
   function zoomTo(scale) {
     const shown = graph.nodes.get(findShown(graph.selected));
     const { view, pane } = graph;
-    if (shown) zoomAt(view.x + (shown.x + NODE.width / 2) * view.scale, view.y + (shown.y + NODE.height / 2) * view.scale, scale);
-    else zoomAt(pane.width / 2, pane.height / 2, scale);
+    if (!shown) return zoomAt(pane.width / 2, pane.height / 2, scale);
+    const [x, y] = [shown.x + NODE.width / 2, shown.y + NODE.height / 2];
+    return zoomAt(view.x + x * view.scale, view.y + y * view.scale, scale);
   }
 
   const zoomBy = (factor) => zoomTo(graph.view.scale * factor);
@@ -137,7 +154,8 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     const [width, height] = [NODE.width * view.scale, NODE.height * view.scale];
     const isInSight = left >= 0 && top >= 0 && left + width <= pane.width && top + height <= pane.height;
     if (isInSight && !isCentred) return;
-    graph.view = { ...view, x: view.x + (pane.width - width) / 2 - left, y: view.y + (pane.height - height) / 2 - top, isFitted: false };
+    const [x, y] = [view.x + (pane.width - width) / 2 - left, view.y + (pane.height - height) / 2 - top];
+    graph.view = { ...view, x, y, isFitted: false };
     draw();
   }
 
@@ -147,34 +165,42 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     const { view, pane } = graph;
     setAttribute(world, "transform", `translate(${view.x.toFixed(2)} ${view.y.toFixed(2)}) scale(${view.scale.toFixed(4)})`);
     canvas.classList.toggle("small", view.scale < TEXT_SCALE);
-    const box = { left: -view.x / view.scale, top: -view.y / view.scale, right: (pane.width - view.x) / view.scale, bottom: (pane.height - view.y) / view.scale };
-    const isInSight = (each) => each.left <= box.right && each.right >= box.left && each.top <= box.bottom && each.bottom >= box.top;
+    canvas.classList.toggle("tiny", view.scale < NAME_SCALE);
+    const [left, top] = [-view.x / view.scale, -view.y / view.scale];
+    const [right, bottom] = [left + pane.width / view.scale, top + pane.height / view.scale];
+    const isInSight = (each) => each.left <= right && each.right >= left && each.top <= bottom && each.bottom >= top;
     const edges = graph.edges.filter(isInSight);
     const shownAs = findShown(graph.selected);
     setAttribute(lines, "d", edges.map((edge) => edge.text).join(""));
     setAttribute(near, "d", edges.filter(({ from, to }) => from === shownAs || to === shownAs).map((edge) => edge.text).join(""));
     const held = list.contains(document.activeElement) ? document.activeElement.dataset.key : null;
-    const visible = [...graph.nodes.values()].filter(
-      (each) => each.id === held || isInSight({ left: each.x, top: each.y, right: each.x + NODE.width, bottom: each.y + NODE.height }),
-    );
+    const findEnds = ({ x, y }) => ({ left: x, top: y, right: x + NODE.width, bottom: y + NODE.height });
+    const visible = [...graph.nodes.values()].filter((each) => each.id === held || isInSight(findEnds(each)));
     graph.focusable = findFocusable();
     keepInStep(list, visible, (each) => each.id, makeNode, updateNode);
     tools.lastChild.disabled = !shownAs;
   }
 
-  const makeNode = (each) => updateNode(svg("g", { role: "button" }, svg("rect", { width: NODE.width, height: NODE.height, rx: 3 }), svg("title")), each);
+  function makeNode(each) {
+    const rect = svg("rect", { width: NODE.width, height: NODE.height, rx: 3 });
+    return updateNode(svg("g", { role: "button" }, rect, svg("title")), each);
+  }
 
   // What is too small to be read is not written.
   function writeTexts(made, look) {
-    if (made.children.length === 2) {
-      if (graph.view.scale < TEXT_SCALE) return;
-      const at = (name, x, y) => svg("text", { class: name, x, y });
-      made.append(at("mark", 9, 16), at("name", 26, 16), at("word", 26, 31));
-    }
+    if (graph.view.scale < NAME_SCALE) return;
+    if (made.children.length === 2) made.append(...["mark", "name", "word"].map((name) => svg("text", { class: name, x: 9 })));
+    const isSmall = graph.view.scale < TEXT_SCALE;
     const [, , mark, name, word] = made.children;
+    const x = look.mark === "" ? 9 : isSmall ? 36 : 26;
+    const y = isSmall ? 26 : look.word === "" ? 23 : 16;
+    const room = NODE.width - x - 6;
+    setAttributes(mark, { y });
     setText(mark, look.mark);
-    setText(name, cut(look.name, NODE.width - 32));
-    setText(word, cut(look.word, NODE.width - 32));
+    setAttributes(name, { x, y });
+    setText(name, cutText(look.name, isSmall ? room / LARGER : room));
+    setAttributes(word, { x, y: 31 });
+    setText(word, cutText(look.word, room));
   }
 
   function updateNode(made, each) {
@@ -200,19 +226,22 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     const job = graph.jobs.get(id);
     const word = job?.status ? writeState(job.status) : (job?.note ?? "");
     const needs = job?.depends_on?.length && `needs ${job.depends_on.join(", ")}`;
-    return { family: findLook(job), name: id, word, isSelected: graph.selected === id, spoken: [id, word, needs].filter(Boolean).join(", ") };
+    const spoken = [id, word, needs].filter(Boolean).join(", ");
+    return { family: findLook(job), name: id, word, isSelected: graph.selected === id, spoken };
   }
 
   function describeGroup(members, isOpen) {
     const families = members.map((name) => findLook(graph.jobs.get(name)));
-    const counts = LOUDEST.map((family) => [family, families.filter((each) => each === family).length]).filter(([, count]) => count > 0);
+    const count = (family) => families.filter((each) => each === family).length;
+    const counts = LOUDEST.map((family) => [family, count(family)]).filter(([, size]) => size > 0);
     const size = writeCount(members.length, "job");
+    const words = counts.map(([family, number]) => `${number} ${FAMILIES[family].word}`);
     return {
       family: counts[0]?.[0] ?? null,
       name: `${isOpen ? "▾" : "▸"} ${size}: ${findCommonStart(members)}…`,
-      word: counts.map(([family, count]) => `${FAMILIES[family].mark} ${count}`).join("  "),
+      word: counts.map(([family, number]) => `${FAMILIES[family].mark} ${number}`).join("  "),
       isSelected: !isOpen && members.includes(graph.selected),
-      spoken: [size, `${members[0]} to ${members.at(-1)}`, ...counts.map(([family, count]) => `${count} ${FAMILIES[family].word}`)].join(", "),
+      spoken: [size, `${members[0]} to ${members.at(-1)}`, ...words].join(", "),
     };
   }
 
@@ -314,6 +343,8 @@ export function makeGraph({ label, whenSelected = () => {} }) {
     whenPrinted(print),
     whenResized(canvas, ({ width, height }) => {
       graph.pane = { width, height };
+      // A scroll bar that comes and goes alters nothing: so it cannot do so for ever.
+      if (Math.abs(width - graph.shapedFor) > 20) setHeightSoon();
       if (graph.view.isFitted) fit();
       else draw();
     }),
@@ -343,41 +374,8 @@ function findNeighbour({ nodes, edges }, from, key) {
   return [...nodes.values()].find((each) => each.layer === from.layer && each.row === from.row + step);
 }
 
-function writeLine(points) {
-  return points.map(([x, y], at) => (at === 0 ? `M${round(x)} ${round(y)}` : writeStep(points[at - 1], [x, y]))).join("");
-}
-
-function writeStep([fromX, fromY], [x, y]) {
-  if (Math.abs(fromY - y) < 0.5) return `L${round(x)} ${round(y)}`;
-  const middle = (fromX + x) / 2;
-  return `C${round(middle)} ${round(fromY)} ${round(middle)} ${round(y)} ${round(x)} ${round(y)}`;
-}
-
-const round = (number) => Math.round(number * 10) / 10;
-
-function findBox(points) {
-  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
-  return { left: Math.min(...xs), right: Math.max(...xs), top: Math.min(...ys), bottom: Math.max(...ys) };
-}
-
 function findCommonStart(names) {
   let start = names[0];
   for (const name of names) while (!name.startsWith(start)) start = start.slice(0, -1);
   return start;
-}
-
-const measure = {};
-
-// Cut a text to a width, as the font of names needs it.
-function cut(text, width) {
-  measure.pen ??= Object.assign(document.createElement("canvas").getContext("2d"), { font: getComputedStyle(document.querySelector(".graph .canvas")).font });
-  measure.known ??= new Map();
-  if (measure.known.has(text)) return measure.known.get(text);
-  let shown = [...text].slice(0, 60);
-  const isCut = shown.join("") !== text;
-  const write = () => `${shown.join("")}${isCut || shown.length < [...text].length ? "…" : ""}`;
-  while (shown.length > 1 && measure.pen.measureText(write()).width > width) shown = shown.slice(0, -1);
-  if (measure.known.size > 10_000) measure.known.clear();
-  measure.known.set(text, write());
-  return measure.known.get(text);
 }

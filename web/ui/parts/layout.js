@@ -13,7 +13,8 @@ const ALIKE = 20; // so many equal siblings stand each by itself
 // Returns { nodes: [{ id, members (null for a job), isOpen }], edges: [[from, to]] }; `group:NAME` is the id of a group.
 export function foldJobs(jobs, open = new Set()) {
   const known = new Set(jobs.map((job) => job.name));
-  const needs = new Map(jobs.map((job) => [job.name, [...new Set((job.depends_on ?? []).map(readNeed).filter((name) => known.has(name)))]]));
+  const listNeeds = (job) => [...new Set((job.depends_on ?? []).map(readNeed).filter((name) => known.has(name)))];
+  const needs = new Map(jobs.map((job) => [job.name, listNeeds(job)]));
   const groups = findGroups(jobs, needs);
   const shownAs = new Map();
   const nodes = [];
@@ -69,7 +70,7 @@ function findGroups(jobs, needs) {
 
 // Place nodes (ids) and edges ([from, to] by id); edges that would close a circle do not count for the layers.
 //
-// Returns { places: Map id → { x, y, layer, row }, lines: [[from, to, [[x, y], …]]], width, height }.
+// Returns { places: Map id → { x, y, layer, row }, lines: [{ from, to, text (a path), left, right, top, bottom }], width, height }.
 export function placeNodes(ids, edges) {
   const graph = readGraph(ids, edges);
   setLayers(graph);
@@ -83,7 +84,8 @@ export function placeNodes(ids, edges) {
 function readGraph(ids, edges) {
   const index = new Map(ids.map((id, at) => [id, at]));
   const count = ids.length;
-  const graph = { ids, count, layer: new Array(count).fill(0), ins: ids.map(() => []), outs: ids.map(() => []), edges: [] };
+  const [ins, outs] = [ids.map(() => []), ids.map(() => [])];
+  const graph = { ids, count, layer: new Array(count).fill(0), ins, outs, edges: [] };
   for (const [from, to] of edges) {
     const [one, other] = [index.get(from), index.get(to)];
     if (one === undefined || other === undefined || one === other) continue;
@@ -224,10 +226,13 @@ function describePlaces({ ids, count, layer }, layers, heights, chains) {
   const middle = (at) => heights[at] - low + NODE.height / 2;
   const places = new Map();
   for (const row of layers) {
-    row.filter((at) => at < count).forEach((at, rank) => places.set(ids[at], { x: left(at), y: heights[at] - low, layer: layer[at], row: rank }));
+    const set = (at, rank) => places.set(ids[at], { x: left(at), y: heights[at] - low, layer: layer[at], row: rank });
+    row.filter((at) => at < count).forEach(set);
   }
-  const lines = chains.map((chain) => [ids[chain[0]], ids[chain.at(-1)], chain.flatMap((at, step) => drawBend(left(at), middle(at), step, chain.length))]);
-  return { places, lines, width: Math.max(0, layers.length * (NODE.width + NODE.layerGap) - NODE.layerGap), height: high - low + NODE.height };
+  const listPoints = (chain) => chain.flatMap((at, step) => drawBend(left(at), middle(at), step, chain.length));
+  const lines = chains.map((chain) => ({ from: ids[chain[0]], to: ids[chain.at(-1)], ...writeLine(listPoints(chain)) }));
+  const width = Math.max(0, layers.length * (NODE.width + NODE.layerGap) - NODE.layerGap);
+  return { places, lines, width, height: high - low + NODE.height };
 }
 
 // A line leaves a node at its right and comes to the next at its left; between nodes it passes through a layer level.
@@ -236,3 +241,17 @@ function drawBend(x, y, step, length) {
   if (step === length - 1) return [[x, y]];
   return [[x, y], [x + NODE.width, y]];
 }
+
+function writeLine(points) {
+  const text = points.map(([x, y], at) => (at === 0 ? `M${round(x)} ${round(y)}` : writeStep(points[at - 1], [x, y]))).join("");
+  const [xs, ys] = [points.map(([x]) => x), points.map(([, y]) => y)];
+  return { text, left: Math.min(...xs), right: Math.max(...xs), top: Math.min(...ys), bottom: Math.max(...ys) };
+}
+
+function writeStep([fromX, fromY], [x, y]) {
+  if (Math.abs(fromY - y) < 0.5) return `L${round(x)} ${round(y)}`;
+  const middle = (fromX + x) / 2;
+  return `C${round(middle)} ${round(fromY)} ${round(middle)} ${round(y)} ${round(x)} ${round(y)}`;
+}
+
+const round = (number) => Math.round(number * 10) / 10;

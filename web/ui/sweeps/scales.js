@@ -5,7 +5,7 @@
 
 const NUMBER_WORDS = { nan: NaN, inf: Infinity, infinity: Infinity, "+infinity": Infinity, "-inf": -Infinity, "-infinity": -Infinity };
 const LONG_INTEGER = /^-?\d{16,}$/; // one that JavaScript cannot hold comes as a text, with all its digits
-const LOG_RATIO = 20; // values closer together than this read well on a linear scale
+const LOG_RATIO = 16; // values closer together than this read well on a linear scale
 
 // Return a value as a number, which may be NaN or infinite; null where it is none.
 export function readNumber(value) {
