@@ -60,6 +60,18 @@ def test_a_wrong_file_is_mended(site: Server, open_tab: OpenTab) -> None:
     tab.wait_for_url("**/#/runs/*")
 
 
+def test_what_is_no_yaml_is_told_where_it_is_mended(site: Server, open_tab: OpenTab) -> None:
+    put(site, "torn")
+    tab, field = open_workflow(open_tab, "torn")
+    field.fill(TEXT.replace("jobs:", "jobs"))
+    tab.get_by_role("list", name="Problems").get_by_text("the colon after 'jobs' is missing").wait_for()
+    expect(tab.locator(".editor-paint .error .wrong")).to_have_text("jobs")
+    tab.get_by_role("button", name="Line 7, column 5").click()
+    tab.keyboard.type(":")
+    expect(field).to_have_value(TEXT)
+    expect(tab.get_by_role("list", name="Problems").get_by_role("listitem")).to_have_count(0)
+
+
 def test_the_last_good_graph_stays(site: Server, open_tab: OpenTab) -> None:
     put(site, "graphed")
     tab, field = open_workflow(open_tab, "graphed")
@@ -178,6 +190,21 @@ def test_long_texts_are_typed_at_once(site: Server, open_tab: OpenTab) -> None:
     )
     print("a key takes", painted, "ms")
     assert tab.locator(".editor-paint .line").count() < 100
+
+
+def test_the_browsers_search_finds_each_word_once(site: Server, open_tab: OpenTab) -> None:
+    put(site, "searched", "# first\n" + TEXT + "# last\n" * 300 + "# needle\n")
+    tab, field = open_workflow(open_tab, "searched")
+    count = """word => {
+      getSelection().removeAllRanges();
+      document.activeElement.blur();
+      let count = 0;
+      while (count < 9 && window.find(word, true)) count += 1;
+      return count;
+    }"""
+    assert tab.evaluate(count, "# first") == 1
+    assert tab.evaluate(count, "# needle") == 1
+    assert field.evaluate("field => field.value.slice(field.selectionStart, field.selectionEnd)") == "# needle"
 
 
 def test_input_methods_compose_in_place(site: Server, open_tab: OpenTab) -> None:

@@ -30,6 +30,11 @@ COLOURS = [
     ("a: true # why", "<key>a<mark>:<> <word>true<> <comment># why"),
     ("a: http://b#c", "<key>a<mark>:<> http://b#c"),
     ("a: 'x {{ y }}'", "<key>a<mark>:<> <text>'x <template>{{ y }}<text>'"),
+    ("a: turn it on 2 times", "<key>a<mark>:<> turn it on 2 times"),
+    ("a: it's the dog's", "<key>a<mark>:<> it's the dog's"),
+    ("a: [1, 'x', no]", "<key>a<mark>:<> [<number>1<>, <text>'x'<>, no]"),
+    ("a: 0:20:00", "<key>a<mark>:<> 0:20:00"),
+    ("a: {b: 1}", "<key>a<mark>:<> {b: <number>1<>}"),
     ("a: *b", "<key>a<mark>:<> <anchor>*b"),
     ("a: " + "x" * 6000, "<>a: " + "x" * 6000),
 ]

@@ -3,7 +3,16 @@
 const BLOCK = /(^|[\s:-])[|>][+-]?\d?[+-]?\s*(#.*)?$/;
 const KEY = /^((?:"[^"]*"|'[^']*'|[^\s#:,[\]{}"'][^#:]*?))(\s*:)(?=\s|$)/;
 const TEMPLATE = /(\{\{.*?\}\}|\{%.*?%\})/;
-const TOKEN = /("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')|(\{\{.*?\}\}|\{%.*?%\})|((?<=^|\s)#.*$)|((?<=^|[\s,[])-?\d[\d_]*(?:\.\d+)?(?:[eE][+-]?\d+)?(?=[\s,\]}]|$))|\b(true|false|null|yes|no|on|off)\b(?=[\s,\]}]|$)|([&*][\w-]+)/g;
+// Quotes, numbers and words count where a value begins, not in a sentence; yes and no are text in YAML 1.2.
+const PARTS = [
+  /(?<=(?:^|[[,{]|:\s)\s*)("(?:[^"\\]|\\.)*"|'(?:[^']|'')*')/,
+  TEMPLATE,
+  /((?<=^|\s)#.*$)/,
+  /(?<=(?:^|[[,{]|:\s)\s*)([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)(?=\s*(?:[,\]}]|\s#|$))/,
+  /(?<=(?:^|[[,{]|:\s)\s*)(true|false|null|~)(?=\s*(?:[,\]}]|\s#|$))/,
+  /(?<=(?:^|[[,{]|:\s)\s*)([&*][\w-]+)/,
+];
+const TOKEN = new RegExp(PARTS.map((part) => part.source).join("|"), "g");
 const KINDS = [null, "text", "template", "comment", "number", "word", "anchor"];
 const LONGEST_LINE = 5000; // a longer one stays without colours
 

@@ -82,7 +82,8 @@ export function makeTextDocument({ key, title, load, save, initial = null, lack 
     editor.setText(draft?.text ?? (found.version === null ? initial : found.text));
     editor.showProblems(found.problems ?? []);
     if (draft && draft.version !== found.version && draft.text !== found.text) ask(found, base);
-    tell(found.problem ? `${found.problem.message}. What you typed is here.` : draft && draft.text !== found.text ? `Restored what was typed until ${writeTime(draft.at_ms)}.` : "");
+    if (found.problem) tell(`${found.problem.message}. What you typed is here.`);
+    else tell(draft && draft.text !== found.text ? `Restored what was typed until ${writeTime(draft.at_ms)}.` : "");
     editor.check();
   }
 
@@ -104,17 +105,21 @@ export function makeTextDocument({ key, title, load, save, initial = null, lack 
     const mine = editor.getText();
     const isGone = found.version === null;
     const { text: both, conflicts } = mergeTexts(base.text, mine, found.text);
-    const makeAnswer = (label, hint, text, words) => h("button", { type: "button", title: hint, onclick: () => {
-      settle(found, text, words);
-      editor.focus();
-    } }, label);
+    const mergeLabel = conflicts ? `Merge; ${writeCount(conflicts, "place")} to decide` : "Merge both";
+    const makeAnswer = (label, hint, text, words) => {
+      const answer = () => {
+        settle(found, text, words);
+        editor.focus();
+      };
+      return h("button", { type: "button", title: hint, onclick: answer }, label);
+    };
     show(banner,
       h("p", { role: "alert" }, `${title} was ${isGone ? "deleted" : "changed"} outside while you were changing it.`),
       !isGone && makeDifference(found.text, mine),
       h("div", { class: "actions" },
-        makeAnswer("Keep mine", "Your text stays; saving it replaces what is there now", mine, "Your text stays; it is not saved yet."),
-        makeAnswer(isGone ? "Let it go" : "Take theirs", "The text that is there now; yours can be had back by undo", found.text, "This is the text that is there now."),
-        !isGone && makeAnswer(conflicts ? `Merge; ${writeCount(conflicts, "place")} to decide` : "Merge both", "The changes of both; where both changed the same lines, both stand there", both, "Both are merged; look at it and save."),
+        makeAnswer("Keep mine", "Saving it replaces what is there now", mine, "Your text stays; it is not saved yet."),
+        makeAnswer(isGone ? "Let it go" : "Take theirs", "Undo brings yours back", found.text, "This is the text that is there now."),
+        !isGone && makeAnswer(mergeLabel, "Lines that both changed stand there twice", both, "Both are merged; look at it and save."),
       ),
     );
     banner.hidden = false;

@@ -33,9 +33,10 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
   });
   const numbers = h("pre");
   const paint = h("pre");
-  const gutter = h("div", { class: "editor-numbers", "aria-hidden": "true" }, numbers);
+  // Inert, so that the browser's search finds each word once, in the field.
+  const gutter = h("div", { class: "editor-numbers", inert: true }, numbers);
   const list = h("ul", { class: "editor-problems", id: listId, "aria-label": "Problems" });
-  const sheet = h("div", { class: "editor-sheet" }, h("div", { class: "editor-paint", "aria-hidden": "true" }, paint), field);
+  const sheet = h("div", { class: "editor-sheet" }, h("div", { class: "editor-paint", inert: true }, paint), field);
   const node = h("div", { class: "editor" }, gutter, sheet);
   const offer = complete && makeOffer({ field, sheet, complete, insert, lineHeight: LINE_PX });
   const drawSoon = oncePerFrame(draw);
@@ -60,7 +61,8 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
   }
 
   function paintLine(parts, problem) {
-    let left = problem ? problem.column ?? 1 : 0; // characters until the part where the problem is
+    const length = parts.reduce((sum, [, text]) => sum + text.length, 0);
+    let left = problem ? Math.min(problem.column ?? 1, length) : 0; // characters until the part where the problem is
     return parts.map(([kind, text]) => {
       const isHere = left > 0 && left <= text.length;
       left -= text.length;
@@ -91,6 +93,7 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
   function setAll(text) {
     field.value = text;
     take();
+    node.style.setProperty("--lines", editor.lines.length);
     runCheck();
   }
 
@@ -113,7 +116,6 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
     [field.scrollLeft, field.scrollTop] = [left, top];
     drawSoon();
   }
-
 
   function findOffset(line, column) {
     const lines = field.value.split("\n");
@@ -147,8 +149,10 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
   function showProblems(problems) {
     editor.problems = problems.map((problem) => ({ ...problem, line: problem.line ?? 1 }));
     show(list, problems.slice(0, MOST_PROBLEMS).map((problem) => {
-      const words = problem.line ? `Line ${problem.line}, column ${problem.column ?? 1}` : "The text";
-      return h("li", null, problem.severity === "error" ? makeMark("failed") : h("span", { class: "mark waiting", "aria-hidden": "true" }, "!"), h("button", { type: "button", class: "plain", onclick: () => goTo(problem.line, problem.column) }, words), " ", h("span", null, problem.reason));
+      const { line, column, severity } = problem;
+      const words = line ? `Line ${line}, column ${column ?? 1}` : "The text";
+      const button = h("button", { type: "button", class: "plain", onclick: () => goTo(line, column) }, words);
+      return h("li", null, makeProblemMark(severity), button, " ", h("span", null, writeReason(problem)));
     }));
     field.setAttribute("aria-invalid", problems.some((problem) => problem.severity === "error"));
     drawSoon();
@@ -220,6 +224,14 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
     },
   };
 }
+
+// Make the mark of an error or a warning.
+export function makeProblemMark(severity) {
+  return severity === "error" ? makeMark("failed") : h("span", { class: "mark waiting", "aria-hidden": "true" }, "!");
+}
+
+// Write why something is wrong; where its line is known, without the path of keys.
+export const writeReason = ({ line, reason }) => (line ? reason.replace(/^[\w.-]+: /, "") : reason);
 
 function sumBefore(place, edits, measure) {
   return edits.filter(({ from, to }) => to <= place && from < place).reduce((sum, edit) => sum + measure(edit), 0);

@@ -91,7 +91,7 @@ export function openExportDialog(shown, whenMade) {
   type.addEventListener("change", () => jobsOnly.forEach((field) => (field.hidden = type.value !== "jobs")));
   const listFilter = ({ state, user, partition }) => ({ partition, ...(type.value === "jobs" && { state, user, ...times.read("start_time", "end_time") }) });
   openMaker("Make an export", "api/v1/export", whenMade, (values) => ({ type: type.value, format: format.value, filter: leaveOut(listFilter(values)), fields: readWords(values.fields), options: leaveOut({ filename: values.filename }) }), [
-    h("div", { class: "pair" }, makeField("Rows", type), makeField("Format", format)),
+    h("div", { class: "fields" }, makeField("Rows", type), makeField("Format", format)),
     ...jobsOnly,
     ["partition", "Partitions"],
     ["fields", "Columns", "with commas between them, such as job_id,user,state,elapsed_time; all where empty"],
@@ -104,7 +104,7 @@ export function openReportDialog(shown, whenMade) {
   const [type, format] = [makeChoice("type", REPORTS), makeChoice("format", REPORT_FORMATS)];
   const times = makeTimes(shown);
   openMaker("Make a report", "api/v1/reports", whenMade, ({ partitions, email }) => ({ type: type.value, format: format.value, parameters: leaveOut({ ...times.read("start_date", "end_date"), partitions: readWords(partitions) }), delivery: email && { method: "email", email } }), [
-    h("div", { class: "pair" }, makeField("About", type), makeField("Format", format)),
+    h("div", { class: "fields" }, makeField("About", type), makeField("Format", format)),
     ...times.fields,
     ["partitions", "Partitions", "all where empty"],
     ["email", "Send to", "an e-mail address; needs the section smtp in config.yaml", { type: "email" }],

@@ -1,11 +1,10 @@
 // Running again: in the same run what did not complete, one job or all of it; or a new run, filled with the old values.
 
 import { h, makeChoice, setText } from "../core/dom.js";
-import { get } from "../core/api.js";
 import { makeField, openForm } from "../core/dialog.js";
-import { notify, notifyRefusal } from "../core/notice.js";
+import { notify } from "../core/notice.js";
 import { writeCount } from "../core/format.js";
-import { openRunDialog } from "../workflows/run_dialog.js";
+import { openRunOf } from "../workflows/run_dialog.js";
 import { listUnfinished } from "./facts.js";
 
 // Open the dialog that an address asks for: ?rerun=new&args={"lr":0.1}, or what else runs again and which job.
@@ -20,19 +19,12 @@ export function openAsked(run, query, job) {
 }
 
 // Open the dialog of the workflow, as it is now, with the values of this run; `args` are other ones.
-export async function openNewRun(run, args = {}) {
-  try {
-    const workflow = await get(`api/workflows/${encodeURIComponent(run.workflow_name)}`, { mount: run.mount });
-    openRunDialog({
-      workflow: { ...workflow, name: run.workflow_name },
-      mount: run.mount,
-      before: run.args,
-      body: { args_override: { ...run.args, ...args } },
-      note: "The workflow is taken as it is now.",
-    });
-  } catch (problem) {
-    notifyRefusal("The workflow", problem);
-  }
+export function openNewRun(run, args = {}) {
+  return openRunOf(run.workflow_name, run.mount, () => ({
+    before: run.args,
+    body: { args_override: { ...run.args, ...args } },
+    note: "The workflow is taken as it is now.",
+  }));
 }
 
 // Open the dialog for a run that has ended. `what` is failed, one or all.

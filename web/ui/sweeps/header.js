@@ -151,14 +151,11 @@ export function makeHeader({ whenFiltered, whenSelected }) {
 async function runAgain({ args, matrix, max_parallel, fail_fast, ...sweep }, model) {
   const name = nameWorkflow(sweep);
   const { mount } = model ? await get(`api/workflows/runs/${model.cells[0].key}`) : { mount: null };
-  const workflow = await get(`api/workflows/${encodeURIComponent(name)}`, { mount });
-  const { openRunDialog } = await import("../workflows/run_dialog.js"); // needed by few
-  openRunDialog({
-    workflow: { ...workflow, name },
-    mount,
+  const { openRunOf } = await import("../workflows/run_dialog.js"); // needed by few
+  await openRunOf(name, mount, () => ({
     body: { ...(args ? { args_override: args } : {}), sweep: { matrix, max_parallel, fail_fast } },
     note: `Filled with the values of sweep ${sweep.id}; the workflow is taken as it is now.`,
-  });
+  }));
 }
 
 function makeParallelField(getSweep) {

@@ -21,9 +21,10 @@ export function open(outlet, { params: { name }, query }) {
   const path = `api/templates/${encodeURIComponent(name)}`;
   const state = { version: null, isNew: query.has("new"), facts: {} };
   const lack = explainLack("write");
-  const fields = FACTS.map(([key, label]) => makeField(label, h("input", { name: key, maxlength: 500, autocomplete: "off", disabled: Boolean(lack), onchange: saveFact })));
-  const facts = h("div", { class: "pair" }, fields);
-  const readFacts = () => Object.fromEntries(FACTS.map(([key]) => [key, facts.querySelector(`[name=${key}]`).value]));
+  const common = { maxlength: 500, autocomplete: "off", disabled: Boolean(lack), onchange: saveFact };
+  const inputs = FACTS.map(([name, label]) => [name, label, h("input", { name, ...common })]);
+  const facts = h("div", { class: "fields" }, inputs.map(([, label, input]) => makeField(label, input)));
+  const readFacts = () => Object.fromEntries(inputs.map(([key, , input]) => [key, input.value]));
   const text = makeTextDocument({
     key: `templates/${name}`,
     title: `The template ${name}`,
@@ -33,7 +34,10 @@ export function open(outlet, { params: { name }, query }) {
     colour: colourScript,
     load,
     save,
-    whenMissing: () => showEmpty(outlet, `There is no template ${name}. It may have been renamed or deleted.`, h("a", { href: makeLink(["workflows"]) }, "All workflows and templates")),
+    whenMissing: () => {
+      const all = h("a", { href: makeLink(["workflows"]) }, "All workflows and templates");
+      showEmpty(outlet, `There is no template ${name}. It may have been renamed or deleted.`, all);
+    },
     whenChanged: ({ isUnsaved }) => setTitle(`${isUnsaved ? "● " : ""}${name}`),
   });
   const acts = makeFileActs({
@@ -44,7 +48,8 @@ export function open(outlet, { params: { name }, query }) {
     copyTo: (other) => send("POST", "api/templates", { name: other, content: text.editor.getText(), ...readFacts() }),
     remove: () => ({ method: "DELETE", path, version: state.version ?? undefined }),
   });
-  const submit = makeButton("Submit a job…", () => goTo(makeLink(["jobs"], { submit: `template=${encodeURIComponent(name)}` })), { scope: "write", class: "main" });
+  const link = makeLink(["jobs"], { submit: `template=${encodeURIComponent(name)}` });
+  const submit = makeButton("Submit a job…", () => goTo(link), { scope: "write", class: "main" });
   show(outlet, h("div", { class: "bar" }, h("h1", null, name), h("span", { class: "count" }, "Template"), submit, acts), facts, text.node);
   const stop = hearChanges(["template"], (changes) => {
     const own = changes.filter(({ id }) => id === name);
@@ -59,7 +64,7 @@ export function open(outlet, { params: { name }, query }) {
     if (state.isNew && !isThere) return { text: "", version: null };
     const { data, etag } = await getWhole(path);
     state.version = etag;
-    for (const [key] of FACTS) facts.querySelector(`[name=${key}]`).value = data[key];
+    for (const [key, , input] of inputs) input.value = data[key];
     const isBuiltIn = name === "base";
     for (const button of isBuiltIn ? acts.slice(1) : []) button.hidden = true;
     facts.hidden = isBuiltIn;

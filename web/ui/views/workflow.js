@@ -15,7 +15,7 @@ import { complete } from "../editor/completion.js";
 import { makeGraph } from "../parts/graph.js";
 import { measureRun, writeArgs } from "../run/facts.js";
 import { makeFileActs } from "../workflows/files.js";
-import { openRunDialog } from "../workflows/run_dialog.js";
+import { openRunOf } from "../workflows/run_dialog.js";
 import { readQuery } from "../workflows/run_body.js";
 import { START_TEXTS } from "../workflows/start_texts.js";
 
@@ -24,7 +24,10 @@ const RUN_COLUMNS = [
   { key: "id", title: "Run", width: "minmax(8rem, 1fr)", link: (run) => ["runs", run.id], write: (run) => run.id.slice(0, 8) },
   { key: "status", title: "State", width: "8rem", kind: "state" },
   { key: "started_at", title: "Started", width: "11rem", kind: "time" },
-  { key: "took", title: "Took", width: "6rem", numeric: true, value: (run) => measureRun(run), write: (run) => writeDuration(measureRun(run)), ticks: (run) => run.completed_at === null },
+  {
+    key: "took", title: "Took", width: "6rem", numeric: true, value: (run) => measureRun(run),
+    write: (run) => writeDuration(measureRun(run)), ticks: (run) => run.completed_at === null,
+  },
   { key: "args", title: "Values", width: "minmax(10rem, 2fr)", value: (run) => writeArgs(run.args) },
   { key: "error", title: "Error", width: "minmax(10rem, 2fr)" },
 ];
@@ -48,16 +51,30 @@ export function open(outlet, { params: { name }, query }) {
     save,
     check: lack ? null : check,
     complete: (source, caret) => view.schema && complete(source, caret, { schema: view.schema, getValues }),
-    whenMissing: () => showEmpty(outlet, `There is no workflow ${name}. It may have been renamed or deleted.`, makeButton("Write it", () => goTo(makeLink(["workflows", name], { ...where, new: "one" })), { scope: "write" }), " ", h("a", { href: makeLink(["workflows"]) }, "All workflows")),
+    whenMissing: () => {
+      const writeIt = makeButton("Write it", () => goTo(makeLink(["workflows", name], { ...where, new: "one" })), { scope: "write" });
+      const all = h("a", { href: makeLink(["workflows"]) }, "All workflows");
+      showEmpty(outlet, `There is no workflow ${name}. It may have been renamed or deleted.`, writeIt, " ", all);
+    },
     whenChanged: ({ isUnsaved }) => {
       view.isUnsaved = isUnsaved;
       setTitle(`${isUnsaved ? "● " : ""}${name}`);
     },
   });
-  const acts = makeFileActs({ kind: "workflows", name, where, text, copyTo, remove: () => ({ method: "DELETE", path, query: where, version: view.version ?? undefined }), note: " Its runs stay." });
+  const acts = makeFileActs({
+    kind: "workflows",
+    name,
+    where,
+    text,
+    copyTo,
+    remove: () => ({ method: "DELETE", path, query: where, version: view.version ?? undefined }),
+    note: " Its runs stay.",
+  });
   const runs = makeRuns(name, mount, query);
   show(outlet,
-    h("div", { class: "bar" }, h("h1", null, name), h("span", { class: "count" }, mount && `in the mount ${mount}`), makeButton("Run…", () => run(false), { scope: "write", class: "main" }), acts),
+    h("div", { class: "bar" },
+      h("h1", null, name), h("span", { class: "count" }, mount && `in the mount ${mount}`),
+      makeButton("Run…", () => run(false), { scope: "write", class: "main" }), acts),
     h("div", { class: "workflow" }, text.node, h("section", { class: "pane", "aria-label": "Graph" }, since, graph.node)),
     h("section", { class: "pane", "aria-label": "Runs" }, runs.nodes));
   graph.node.hidden = true;
@@ -112,28 +129,36 @@ export function open(outlet, { params: { name }, query }) {
     view.workflow = { ...workflow, name };
     setText(since, "");
     graph.node.hidden = false;
-    graph.setJobs(workflow.jobs.map((job) => ({ name: job.name, depends_on: job.depends_on.map((each) => each.split(":").at(-1)), status: null, note: describeJob(job) })));
+    graph.setJobs(workflow.jobs.map(({ name: job, depends_on, resources }) => ({
+      name: job,
+      depends_on: depends_on.map((each) => each.split(":").at(-1)),
+      status: null,
+      note: describeResources(resources),
+    })));
   }
 
   function getValues(place) {
-    if (place[0] === "{{") return [...Object.keys(view.workflow?.args ?? {}), ...(view.workflow?.jobs ?? []).flatMap((job) => Object.keys(job.exports ?? {}).map((key) => `deps.${job.name}.${key}`))];
-    return place.join(".") === "jobs.[].depends_on.[]" ? (view.workflow?.jobs ?? []).map((job) => job.name) : [];
+    const { args, jobs = [] } = view.workflow ?? {};
+    const listExports = (job) => Object.keys(job.exports ?? {}).map((key) => `deps.${job.name}.${key}`);
+    if (place[0] === "{{") return [...Object.keys(args ?? {}), ...jobs.flatMap(listExports)];
+    return place.join(".") === "jobs.[].depends_on.[]" ? jobs.map((job) => job.name) : [];
   }
 
   function showJob(job) {
-    const line = text.editor.getText().split("\n").findIndex((each) => new RegExp(`\\bname:\\s*["']?${job.replace(/\W/g, "\\$&")}["']?\\s*(#|$|[,}])`).test(each));
+    const isIts = new RegExp(`\\bname:\\s*["']?${job.replace(/\W/g, "\\$&")}["']?\\s*(#|$|[,}])`);
+    const line = text.editor.getText().split("\n").findIndex((each) => isIts.test(each));
     if (line >= 0) text.editor.goTo(line + 1, 1);
   }
 
   // --- acts ----------------------------------------------------------------------------------------------------------
 
   // What is run is what is saved, whatever stands in the editor.
-  async function run(isAsked) {
-    const found = await get(path, where).catch(() => null);
-    if (found === null) return setText(since, "This workflow cannot be run until its text is valid and saved.");
-    const note = view.isUnsaved ? "What you typed is not saved: the saved workflow is run." : null;
-    const body = isAsked ? readQuery(query, found.args) : {};
-    return openRunDialog({ workflow: { ...found, name }, mount, body, note, whenClosed: () => readAddress().parts[1] === name && changeQuery({ run: "" }) });
+  function run(isAsked) {
+    return openRunOf(name, mount, ({ args }) => ({
+      body: isAsked ? readQuery(query, args) : {},
+      note: view.isUnsaved ? "What you typed is not saved: the saved workflow is run." : null,
+      whenClosed: () => readAddress().parts[1] === name && changeQuery({ run: "" }),
+    }));
   }
 
   function copyTo(other) {
@@ -141,8 +166,7 @@ export function open(outlet, { params: { name }, query }) {
   }
 }
 
-function describeJob({ resources = {} }) {
-  const { nodes, gpus_per_node: gpus, time_limit: limit } = resources;
+function describeResources({ nodes, gpus_per_node: gpus, time_limit: limit } = {}) {
   return [nodes > 1 && `${nodes} nodes`, gpus && `${gpus} GPUs`, limit].filter(Boolean).join(", ");
 }
 

@@ -4,7 +4,7 @@ import { h, makeChoice, show } from "../core/dom.js";
 import { get, makeKey, request, send } from "../core/api.js";
 import { clearRefusal, makeCurlButton, makeField, openDialog, showRefusal } from "../core/dialog.js";
 import { goTo, makeLink } from "../core/router.js";
-import { notify } from "../core/notice.js";
+import { notify, notifyRefusal } from "../core/notice.js";
 import { writeCount, writeShortTime } from "../core/format.js";
 import { keepDraft, readDraft } from "../editor/drafts.js";
 import { countCells, isSame, readAxis, readValue, tidyBody, writeAxis, writeValue } from "./run_body.js";
@@ -13,9 +13,19 @@ const MANY_CELLS = 100;
 const PARTS = [["from_job", "Begin with", "the first"], ["to_job", "End with", "the last"], ["single_job", "Run only", "–"]];
 const PRESETS = [["terminal", "at its end"], ["running_and_terminal", "at its beginning and end"], ["all", "at each change"]];
 
-// Open the dialog of a workflow as answers show it. `body` fills it; `note` is said above all; `before` are the values
-// of an older run: they are sent too, and others are marked.
-export function openRunDialog({ workflow, mount = null, body = {}, before = null, note = null, whenClosed }) {
+// Open the dialog of the workflow of this name as it is saved now; `describe(workflow)` says with what.
+export async function openRunOf(name, mount, describe = () => ({})) {
+  try {
+    const workflow = { ...(await get(`api/workflows/${encodeURIComponent(name)}`, { mount })), name };
+    openRunDialog({ workflow, mount, ...describe(workflow) });
+  } catch (problem) {
+    notifyRefusal(`${name} cannot be run`, problem);
+  }
+}
+
+// Open the dialog. `body` fills it; `note` is said above all; `before` are the values of an older run: they are sent
+// too, and others are marked.
+function openRunDialog({ workflow, mount, body = {}, before = null, note = null, whenClosed }) {
   const path = `api/workflows/${encodeURIComponent(workflow.name)}/run`;
   const query = mount ? { mount } : {};
   const draftKey = `run/${mount ?? ""}/${workflow.name}${before ? " again" : ""}`;
@@ -28,16 +38,18 @@ export function openRunDialog({ workflow, mount = null, body = {}, before = null
   const rawField = makeField("The same as JSON", raw, { hint: "Form and JSON say the same; what is here is sent" });
   const start = h("button", { type: "submit", class: "main" }, "Start");
   const look = button("Show the scripts", () => act(true));
-  const old = draft && h("p", { class: "hint" }, `This is your draft of ${writeShortTime(draft.at_ms)}. `, button("Begin anew", () => {
-    old.remove();
+  const begin = button("Begin anew", () => {
+    begin.parentElement.remove();
     Object.assign(run, { body: {}, key: makeKey(), sent: null });
     draw();
-  }));
-  const form = h("form", { novalidate: true, class: "run-form", onsubmit: (event) => {
+  });
+  const submit = (event) => {
     event.preventDefault();
     act(false);
-  } },
-    note && h("p", { class: "hint" }, note), old,
+  };
+  const form = h("form", { novalidate: true, class: "run-form", onsubmit: submit },
+    note && h("p", { class: "hint" }, note),
+    draft && h("p", { class: "hint" }, `This is your draft of ${writeShortTime(draft.at_ms)}. `, begin),
     h("div", { class: "refusal" }),
     fields, cells, h("details", null, h("summary", null, "As JSON"), rawField),
     h("div", { class: "actions" }, start, look, makeCurlButton(() => ({ method: "POST", path, query, body: run.body }))),
@@ -168,11 +180,12 @@ export function openRunDialog({ workflow, mount = null, body = {}, before = null
     };
     const matrix = sweep?.matrix ?? {};
     const free = Object.keys(workflow.args ?? {}).filter((name) => !(name in matrix));
-    const add = makeSelect("axis", [["", sweep ? "Add an axis…" : "Vary a value…"], ...free], "", (name) => name && put({ ...sweep, matrix: { ...matrix, [name]: [workflow.args[name]] } }));
+    const vary = (name) => name && put({ ...sweep, matrix: { ...matrix, [name]: [workflow.args[name]] } });
+    const add = makeSelect("axis", [["", sweep ? "Add an axis…" : "Vary a value…"], ...free], "", vary);
     add.setAttribute("aria-label", "Add an axis");
-    const words = workflow.sweep ? `The workflow has a sweep of its own, over ${Object.keys(workflow.sweep.matrix).join(", ")}.` : "One run; with axes, one run for each combination of their values.";
+    const own = workflow.sweep && `The workflow has a sweep of its own, over ${Object.keys(workflow.sweep.matrix).join(", ")}.`;
     return h("fieldset", null, h("legend", null, "Sweep"),
-      !sweep && h("p", { class: "hint" }, words),
+      !sweep && h("p", { class: "hint" }, own ?? "One run; with axes, one run for each combination of their values."),
       Object.keys(matrix).map((axis) => drawAxis(axis, sweep, put)),
       sweep && drawSettings(sweep),
       h("div", { class: "bar" }, free.length > 0 && add,
@@ -202,9 +215,13 @@ export function openRunDialog({ workflow, mount = null, body = {}, before = null
       Object.assign(sweep, changes);
       writeRaw();
     };
-    const many = h("input", { name: "max_parallel", type: "number", min: 1, value: sweep.max_parallel ?? 4, oninput: (event) => set({ max_parallel: Number(event.target.value) }) });
-    const fast = h("input", { name: "fail_fast", type: "checkbox", checked: Boolean(sweep.fail_fast), onchange: (event) => set({ fail_fast: event.target.checked }) });
-    return h("div", { class: "pair" }, makeField("Cells at once", many), h("label", { class: "check" }, fast, " Cancel what is left once a cell has failed"));
+    const most = sweep.max_parallel ?? 4;
+    const limit = (event) => set({ max_parallel: Number(event.target.value) });
+    const many = h("input", { name: "max_parallel", type: "number", min: 1, value: most, oninput: limit });
+    const stop = (event) => set({ fail_fast: event.target.checked });
+    const fast = h("input", { name: "fail_fast", type: "checkbox", checked: Boolean(sweep.fail_fast), onchange: stop });
+    const check = h("label", { class: "check" }, fast, " Cancel what is left once a cell has failed");
+    return [h("div", { class: "fields" }, makeField("Cells at once", many)), check];
   }
 
   // --- calls ---------------------------------------------------------------------------------------------------------
@@ -238,20 +255,23 @@ export function openRunDialog({ workflow, mount = null, body = {}, before = null
   }
 
   function drawPreview(data) {
-    const first = data.cells ? `The scripts of the first of ${writeCount(data.cell_count, "cell")}` : `${writeCount(data.jobs.length, "script")} would be submitted`;
-    show(preview, h("h3", { tabindex: -1 }, first),
+    const scripts = writeCount(data.jobs.length, "script");
+    const first = `The ${scripts} of the first of ${writeCount(data.cell_count ?? 0, "cell")}`;
+    const title = data.cells ? first : `${scripts} would be submitted`;
+    show(preview, h("h3", { tabindex: -1 }, title),
       (data.warnings ?? []).map((warning) => h("p", { class: "hint" }, `! ${warning}`)),
       data.jobs.map((job) => h("details", { open: data.jobs.length < 4 },
-        h("summary", null, job.name, job.depends_on.length > 0 && h("small", { class: "hint" }, ` after ${job.depends_on.join(", ")}`)),
+        h("summary", null, job.name, h("small", { class: "hint" }, job.depends_on.length > 0 && ` after ${job.depends_on.join(", ")}`)),
         h("pre", { tabindex: 0 }, job.script))));
     preview.firstElementChild.focus();
   }
 }
 
-const group = (title, ...fields) => h("fieldset", { class: "pair" }, h("legend", null, title), fields);
+const group = (title, ...fields) => h("fieldset", null, h("legend", null, title), h("div", { class: "fields" }, fields));
 const button = (label, onclick) => h("button", { type: "button", onclick }, label);
 const makeSelect = (name, choices, chosen, take) => Object.assign(makeChoice(null, choices, chosen ?? "", take), { name });
-const makeInput = (name, value, take, rows) => h(rows ? "textarea" : "input", { name, rows, value, autocomplete: "off", spellcheck: "false", oninput: (event) => take(event.target.value) });
+const makeInput = (name, value, take, rows) =>
+  h(rows ? "textarea" : "input", { name, rows, value, autocomplete: "off", spellcheck: "false", oninput: (event) => take(event.target.value) });
 
 function makeControl(name, like, value, take) {
   if (typeof like === "boolean") return makeSelect(name, ["true", "false"], String(value), take);
