@@ -5,7 +5,8 @@ import { debounce, h, makeId, oncePerFrame, show } from "../core/dom.js";
 import { makeMark } from "../core/marks.js";
 import { colourYaml } from "./colours.js";
 import { listEdits } from "./diff.js";
-import { makeOffer } from "./offer.js";
+import { typeInto } from "../parts/offer.js";
+import { makeEditorOffer } from "./offer.js";
 
 const LINE_PX = 18;
 const AHEAD_LINES = 5;
@@ -38,7 +39,7 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
   const list = h("ul", { class: "editor-problems", id: listId, "aria-label": "Problems" });
   const sheet = h("div", { class: "editor-sheet" }, h("div", { class: "editor-paint", inert: true }, paint), field);
   const node = h("div", { class: "editor" }, gutter, sheet);
-  const offer = complete && makeOffer({ field, sheet, complete, insert, lineHeight: LINE_PX });
+  const offer = complete && makeEditorOffer({ field, sheet, complete, lineHeight: LINE_PX });
   const drawSoon = oncePerFrame(draw);
   const checkSoon = debounce(runCheck, CHECK_MS);
   const observer = new ResizeObserver(drawSoon);
@@ -84,11 +85,7 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
   }
 
   // As if it were typed, so that it can be undone.
-  function insert(from, to, text) {
-    field.focus();
-    field.setSelectionRange(from, to);
-    document.execCommand(text === "" ? "delete" : "insertText", false, text);
-  }
+  const insert = (from, to, text) => typeInto(field, text, from, to);
 
   function setAll(text) {
     field.value = text;
@@ -206,7 +203,6 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
   field.addEventListener("input", (event) => offer?.whenTyped(event));
   field.addEventListener("keydown", press);
   field.addEventListener("scroll", drawSoon, { passive: true });
-  field.addEventListener("blur", () => offer?.hide());
   return {
     node,
     list,
