@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.looks import check_looks, pick_theme
@@ -27,7 +29,8 @@ def broken(site: Server) -> str:
 def test_a_failed_job_says_first_what_failed(broken: str, open_tab: Callable[..., Any]) -> None:
     tab = open_tab(f"#/jobs/{broken}")
     tab.get_by_text("exit code 137 (SIGKILL: it was killed at once").first.wait_for()
-    tab.get_by_role("region", name="Last lines").get_by_text("no such file: data.csv").wait_for()
+    # What it said last is in sight at once.
+    expect(tab.get_by_role("region", name=re.compile("of job")).get_by_text("no such file: data.csv")).to_be_in_viewport()
     tab.get_by_role("button", name="Run again…").wait_for()
     assert tab.title() == f"✗ failed broken ({broken}) – Sluice"
     tab.get_by_role("tab", name="Script").click()
@@ -68,7 +71,8 @@ def test_dependencies_are_links_with_states(site: Server, open_tab: Callable[...
     first = submit(site, "first")
     second = submit(site, "second", HELD, dependencies=[{"type": "afterok", "job_id": first}])
     tab = open_tab(f"#/jobs/{second}")
-    waits = tab.get_by_role("listitem").filter(has_text=f"until {first} has completed")
+    tab.get_by_role("heading", name="It begins after").wait_for()
+    waits = tab.get_by_role("listitem").filter(has_text=f"job {first} has completed (now")
     waits.get_by_text("pending").wait_for()
     waits.get_by_role("link", name=first).click()
     tab.get_by_role("heading", name="first").wait_for()
@@ -141,7 +145,7 @@ def test_looks(site: Server, open_tab: Callable[..., Any], width: int, dark: boo
     job_id = submit(site, EVIL[:250], "#!/bin/bash\nnosuchcommand\n")
     tab = open_tab(f"#/jobs/{job_id}", width=width, dark=dark)
     tab.get_by_text("a command of the script was not found").first.wait_for()
-    tab.get_by_role("region", name="Last lines").wait_for()
+    expect(tab.get_by_role("region", name=re.compile("of job")).get_by_text("nosuchcommand")).to_be_in_viewport()
     pick_theme(tab, dark)
     check_looks(tab, width)
     assert EVIL[:30] in tab.get_by_role("heading", level=1).inner_text()

@@ -33,12 +33,12 @@ export function fillLink(cell, href, text) {
   setText(link, text);
 }
 
-// Read what was chosen for a table: { keys, widths }.
+// Read what was chosen for a table: { keys, widths }; the keys are null where nothing was.
 export function readColumns(id, columns) {
   const kept = JSON.parse(localStorage.getItem(`columns:${id}`) ?? "null");
   const [keys, widths] = Array.isArray(kept) ? [kept, {}] : [kept?.keys, kept?.widths ?? {}];
   const known = keys?.filter((key) => columns.some((column) => column.key === key));
-  return { keys: known?.length ? known : listUsual(columns), widths };
+  return { keys: known?.length ? known : null, widths };
 }
 
 // Keep what is chosen for a table.
@@ -46,9 +46,10 @@ export function keepColumns(id, { keys, widths }) {
   localStorage.setItem(`columns:${id}`, JSON.stringify({ keys, widths }));
 }
 
-// List the columns that are shown when nothing else is chosen.
+// List the columns that are shown when nothing else is chosen; `shown` may be a function.
 export function listUsual(columns) {
-  return columns.filter((column) => column.shown !== false).map((column) => column.key);
+  const isUsual = ({ shown = true }) => (typeof shown === "function" ? shown() : shown);
+  return columns.filter(isUsual).map((column) => column.key);
 }
 
 // Make the edge by which a column is drawn wider; a double click gives back its own width.

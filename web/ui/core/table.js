@@ -39,7 +39,10 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
     sort,
     selected: new Set(),
     last: null, // the row whose box was set last, for a range
-    chosen: chosen?.length ? chosen : kept.keys,
+    own: chosen?.length ? chosen : kept.keys, // the columns that the reader chose, or null
+    get chosen() {
+      return table.own ?? listUsual(columns);
+    },
     widths: kept.widths,
   };
   const head = h("div", { class: "tr head", role: "row", "aria-rowindex": 1 });
@@ -140,10 +143,12 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
     return visible;
   }
 
+  let titled = ""; // the columns that the head has
   let drawn = {}; // what rows were drawn for: another one means that all cells are filled anew
 
   function draw() {
     const shown = listColumns();
+    if (String(table.chosen) !== titled) drawHead();
     body.style.setProperty("height", `${order.entries.length * ROW_PX}px`);
     setAttribute(node, "aria-rowcount", order.entries.length + 1);
     restorePlace();
@@ -217,6 +222,8 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
   }
 
   function drawHead() {
+    if (String(table.chosen) !== titled) show(body);
+    titled = String(table.chosen);
     setWidths();
     const all = h("input", { type: "checkbox", "aria-label": "Select all rows", onclick: (event) => selectAll(event.target.checked) });
     show(head, selects && h("span", { role: "columnheader" }, all), listColumns().map(makeTitle));
@@ -236,7 +243,7 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
     if (width === null) delete table.widths[key];
     else table.widths[key] = width;
     setWidths();
-    if (isLast) keepColumns(id, { keys: table.chosen, widths: table.widths });
+    if (isLast) keepColumns(id, { keys: table.own, widths: table.widths });
   }
 
   function widen(key, step) {
@@ -299,18 +306,18 @@ export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, i
     });
   }
 
+  // Show these columns; the usual ones where there are none.
   function choose(keys) {
-    table.chosen = keys;
+    table.own = keys;
     keepColumns(id, { keys, widths: table.widths });
-    show(body);
-    drawHead();
     draw();
-    whenChosen?.(keys);
+    whenChosen?.(keys ?? []);
   }
 
   function forgetColumns() {
     table.widths = {};
-    choose(listUsual(columns));
+    setWidths();
+    choose(null);
   }
 
   drawHead();

@@ -1,23 +1,24 @@
 // What is done to many jobs at once: asked in place, with names and numbers, and told job by job.
 
-import { h, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
+import { h, setAttributes, show } from "../core/dom.js";
 import { formatCurl, request } from "../core/api.js";
 import { askFirst } from "../core/dialog.js";
 import { makeCopyButton } from "../core/notice.js";
 import { makeLink } from "../core/router.js";
 import { writeCount } from "../core/format.js";
 import { findFamily, isHeld } from "../core/states.js";
-import { may, me } from "../core/signin.js";
 import { countTasks } from "./bundles.js";
 
 const AT_ONCE = 1000;
 const SHOWN_NAMES = 3;
 
+const isIn = (...families) => (job) => families.includes(findFamily(job.state));
 const ACTIONS = [
-  { action: "cancel", label: "Cancel", fits: (job) => ["waiting", "running"].includes(findFamily(job.state)), isLast: true, none: "None of them waits or runs" },
-  { action: "hold", label: "Hold", fits: (job) => findFamily(job.state) === "waiting" && !isHeld(job), none: "None of them waits" },
+  { action: "cancel", label: "Cancel", fits: isIn("waiting", "running"), isLast: true, none: "None of them waits or runs" },
+  { action: "hold", label: "Hold", fits: (job) => isIn("waiting")(job) && !isHeld(job), none: "None of them waits" },
   { action: "release", label: "Release", fits: isHeld, none: "None of them is held" },
-  { action: "requeue", label: "Requeue", fits: (job) => findFamily(job.state) !== "waiting", isLast: true, none: "None of them has begun" },
+  { action: "requeue", label: "Requeue", fits: (job) => !isIn("waiting")(job), isLast: true, none: "None of them has begun" },
 ];
 
 // Make what can be done with the jobs that are chosen.
@@ -26,24 +27,26 @@ const ACTIONS = [
 // `clear` chooses none. Returns { draw, report (node) }.
 export function makeJobActions({ clear }) {
   const report = h("div");
-  const draw = (jobs) => [h("strong", { role: "status" }, `${writeCount(sumTasks(jobs), "job")} chosen`), ACTIONS.map((action) => makeButton(action, jobs))];
+  const draw = (jobs) => [h("strong", { role: "status" }, `${writeCount(sumTasks(jobs), "job")} chosen`), ACTIONS.map((action) => makeOne(action, jobs))];
 
-  function makeButton({ action, label, fits, none, isLast }, jobs) {
+  function makeOne({ action, label, fits, none, isLast }, jobs) {
     const fitting = jobs.filter(fits);
-    const [size, denied] = [sumTasks(fitting), !may("write")];
-    const why = denied ? `This needs the scope write; ${me.user} has ${[...me.scopes].join(", ")}` : size === 0 ? `${none}` : null;
-    const button = h("button", { type: "button", class: isLast ? "danger" : null, disabled: why !== null, title: why }, size === 0 ? label : `${label} ${size.toLocaleString("en")}`);
+    const size = sumTasks(fitting);
     const ids = fitting.map(({ job_id }) => job_id);
-    button.addEventListener("click", async () => {
+    const kind = isLast ? "danger" : null;
+    if (size === 0) return makeButton(label, null, { class: kind, disabled: true, title: none });
+    const button = makeButton(`${label} ${size.toLocaleString("en")}`, begin, { scope: "write", class: kind });
+    const words = `Copy “${label}” as curl`;
+    const copy = makeCopyButton(() => listCalls(action, ids).map(({ method, path, body }) => formatCurl(method, path, body)).join("\n"), "curl");
+    setAttributes(copy, { title: words, "aria-label": words });
+    return h("span", { class: "action" }, button, copy);
+
+    async function begin() {
       if (isLast && !(await askFirst(button, describeQuestion(label, fitting), label))) return;
       for (const other of button.closest(".bar").querySelectorAll(".action button")) other.disabled = true;
       await act(action, label, ids);
       clear();
-    });
-    const copy = size > 0 && makeCopyButton(() => listCalls(action, ids).map(({ method, path, body }) => formatCurl(method, path, body)).join("\n"), "curl");
-    copy && copy.setAttribute("title", `Copy “${label}” as curl`);
-    copy && copy.setAttribute("aria-label", `Copy “${label}” as curl`);
-    return h("span", { class: "action" }, button, copy);
+    }
   }
 
   async function act(action, label, ids) {
@@ -62,19 +65,18 @@ export function makeJobActions({ clear }) {
   function showReport(label, results) {
     const wrong = results.filter(({ status }) => status !== "success");
     const done = results.length - wrong.length;
-    const words = wrong.length === 0 ? `${label}: done for ${writeCount(done, "job")}.` : `${label}: done for ${writeCount(done, "job")}, refused for ${wrong.length}.`;
-    const line = ({ job_id, message }) => h("li", null, h("a", { href: makeLink(["jobs", job_id]) }, job_id), ` ${message}`);
-    show(
-      report,
-      h(
-        "div",
-        { class: wrong.length > 0 ? "outcome failed" : "outcome", role: "status" },
-        h("span", null, words),
-        wrong.length > 0 && h("ul", null, wrong.map(line)),
-        done > 0 && h("details", null, h("summary", null, "Each of them"), h("ul", null, results.map(line))),
-        h("button", { type: "button", class: "plain", "aria-label": "Close the report", onclick: () => show(report) }, "×"),
-      ),
+    const refused = wrong.length > 0 ? `, refused for ${wrong.length}` : "";
+    const list = (some) => h("ul", null, some.map(({ job_id, message }) => h("li", null, h("a", { href: makeLink(["jobs", job_id]) }, job_id), ` ${message}`)));
+    const close = makeButton("×", () => show(report), { class: "plain", "aria-label": "Close the report" });
+    const node = h(
+      "div",
+      { class: refused ? "outcome failed" : "outcome", role: "status" },
+      h("span", null, `${label}: done for ${writeCount(done, "job")}${refused}.`),
+      refused && list(wrong),
+      done > 0 && h("details", null, h("summary", null, "Each of them"), list(results)),
+      close,
     );
+    show(report, node);
   }
 
   return { draw, report };
@@ -95,13 +97,13 @@ function describeQuestion(label, jobs) {
   const numbers = new Map();
   for (const job of jobs) {
     const family = findFamily(job.state);
-    const word = { waiting: "waiting", running: "running" }[family] ?? "ended";
+    const word = ["waiting", "running"].includes(family) ? family : "ended";
     numbers.set(word, (numbers.get(word) ?? 0) + countTasks(job));
   }
   const parts = [...numbers].map(([word, number]) => `${number.toLocaleString("en")} ${word}`);
-  const total = sumTasks(jobs);
   const names = [...new Set(jobs.map((job) => job.job_name))];
-  const shown = names.slice(0, SHOWN_NAMES).map((name) => (name.length > 40 ? `${name.slice(0, 39)}…` : name)).map((name) => `\u2068${name}\u2069`); // what turns the text round ends with the name
-  const more = names.length > SHOWN_NAMES ? `, and ${names.length - SHOWN_NAMES} other names` : "";
-  return `${label} ${parts.join(" and ")} ${total === 1 ? "job" : "jobs"} (${shown.join(", ")}${more})?`;
+  const cut = (name) => (name.length > 40 ? `${name.slice(0, 39)}…` : name);
+  const shown = names.slice(0, SHOWN_NAMES).map((name) => `\u2068${cut(name)}\u2069`); // what turns the text round ends with the name
+  const more = names.length > SHOWN_NAMES ? `, and ${writeCount(names.length - SHOWN_NAMES, "other name")}` : "";
+  return `${label} ${parts.join(" and ")} ${sumTasks(jobs) === 1 ? "job" : "jobs"} (${shown.join(", ")}${more})?`;
 }

@@ -1,17 +1,21 @@
 // The dialog that submits a job: from a script, a template or an older job. What it shows is what is sent, once.
 
-import { debounce, h, makeId, setText, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
+import { debounce, h, makeChoice, makeId, setAttribute, setText, show } from "../core/dom.js";
 import { makeKey, request } from "../core/api.js";
 import { makeField, makeForm, openDialog } from "../core/dialog.js";
 import { notify, showProblem } from "../core/notice.js";
 import { changeQuery, makeLink } from "../core/router.js";
 import { writeShortTime } from "../core/format.js";
 import { may, showDenied } from "../core/signin.js";
+import { typeInto } from "../parts/offer.js";
 import { FIELDS, findDirective, makeBody, readDirectives, writeValues } from "./submit_fields.js";
 import { listTemplates, readChoices, readOldJob, renderTemplate } from "./submit_sources.js";
 
 const PATH = "api/v1/jobs";
 const FIRST_SCRIPT = "#!/bin/bash\n#SBATCH --time=1:00:00\n\n";
+const SCRIPT_HINT = "Begins with #!. What is given below wins over its #SBATCH lines. A file can be dropped here.";
+const SPENT = "An earlier try of this dialog has become a job already: look at the list of jobs. Submit once more to make another one.";
 const KEEP_MS = 150;
 
 // Open the dialog from an address: `script=…&nodes=2`, `from=42`, or `template=torch`.
@@ -22,13 +26,15 @@ export function openSubmitFromAddress(text) {
 
 // Open the dialog, filled from an older job (`from`), with a template chosen, or with values of fields.
 export function openSubmit({ from = null, template = null, values = {} } = {}) {
-  const title = from ? `Run job ${from} again` : "Submit a job";
   const place = h("div", { class: "submit" });
-  const dialog = openDialog(title, place, { whenClosed: () => changeQuery({ submit: "" }) });
+  const dialog = openDialog(from ? `Run job ${from} again` : "Submit a job", place, { whenClosed: () => changeQuery({ submit: "" }) });
   dialog.node.classList.add("wide");
   if (!may("write")) showDenied(place, "write");
   else if (from) fillFromJob(dialog, place, from);
-  else drawForm(dialog, place, { draftName: "submit", values: { script: FIRST_SCRIPT, ...writeValues(values) }, isGiven: Object.keys(values).length > 0, template });
+  else {
+    const isGiven = Object.keys(values).length > 0;
+    drawForm(dialog, place, { draftName: "submit", values: { script: FIRST_SCRIPT, ...writeValues(values) }, isGiven, template });
+  }
   return dialog;
 }
 
@@ -42,28 +48,31 @@ async function fillFromJob(dialog, place, from) {
   }
 }
 
-function readDraft(name) {
-  return JSON.parse(sessionStorage.getItem(`draft:${name}`) ?? "null");
-}
-
-function drawForm(dialog, place, { draftName, values, old = null, remarks = [], isGiven = false, template = null }) {
-  const draft = isGiven ? null : readDraft(draftName);
+function drawForm(dialog, place, given) {
+  const { draftName, values, old = null, remarks = [], isGiven = false, template = null } = given;
+  const draftKey = `draft:${draftName}`;
+  const draft = isGiven ? null : JSON.parse(sessionStorage.getItem(draftKey) ?? "null");
   const begun = { ...values, ...draft?.values };
   let key = draft?.key ?? makeKey(); // made with the dialog: one dialog is one job, however often it is sent
-  const script = h("textarea", { name: "script", rows: 12, wrap: "off", spellcheck: "false", autocapitalize: "off", value: begun.script ?? "", autofocus: true });
-  const fields = FIELDS.map((field) => ({ ...field, control: makeControl(field, begun[field.name] ?? "") }));
-  const controls = [script, ...fields.map(({ control }) => control)];
-  const readValues = () => Object.fromEntries(controls.map((control) => [control.name, control.value]));
+  const props = { name: "script", rows: 12, wrap: "off", spellcheck: "false", autocapitalize: "off", autofocus: true };
+  const script = h("textarea", { ...props, value: begun.script ?? "" });
+  const fields = FIELDS.map((field) => {
+    const control = makeControl(field, begun[field.name] ?? "");
+    return { ...field, control, node: makeField(field.label, control, { hint: field.unit, name: field.name }) };
+  });
+  const scriptField = makeField("Script", script, { hint: SCRIPT_HINT, name: "script" });
+  const readValues = () => Object.fromEntries([script, ...fields.map(({ control }) => control)].map(({ name, value }) => [name, value]));
+  const describe = () => ({ method: "POST", path: PATH, body: makeBody(readValues()) });
   const sent = h("pre");
-  const nodes = fields.map((field) => ({ ...field, node: makeField(field.label, field.control, { hint: field.unit, name: field.name }) }));
-
-  const keep = debounce(() => dialog.node.isConnected && sessionStorage.setItem(`draft:${draftName}`, JSON.stringify({ values: readValues(), key, at: Date.now() })), KEEP_MS);
+  const forget = () => sessionStorage.removeItem(draftKey);
+  const keepNow = () => dialog.node.isConnected && sessionStorage.setItem(draftKey, JSON.stringify({ values: readValues(), key, at: Date.now() }));
+  const keep = debounce(keepNow, KEEP_MS);
 
   function drawMarks() {
     const now = readValues();
     const directives = readDirectives(now.script);
-    setText(sent, JSON.stringify(makeBody(now), null, 2));
-    for (const { name, node, control, unit, ...field } of nodes) {
+    setText(sent, JSON.stringify(describe().body, null, 2));
+    for (const { name, node, control, unit, ...field } of fields) {
       const said = findDirective(field, directives);
       control.placeholder = said === null ? "" : `${said} (script)`;
       markChange(node, old && (old[name] ?? "") !== now[name] ? `was ${shorten(old[name]) || "empty"}` : null, unit);
@@ -73,8 +82,8 @@ function drawForm(dialog, place, { draftName, values, old = null, remarks = [], 
 
   async function act() {
     try {
-      const { data } = await request("POST", PATH, { body: makeBody(readValues()), key });
-      sessionStorage.removeItem(`draft:${draftName}`);
+      const { data } = await request("POST", PATH, { body: describe().body, key });
+      forget();
       dialog.close();
       notify(h("span", null, "Job ", h("a", { href: makeLink(["jobs", data.job_id]) }, data.job_id), " is submitted."));
     } catch (problem) {
@@ -82,29 +91,28 @@ function drawForm(dialog, place, { draftName, values, old = null, remarks = [], 
       // A refusal is an answer: nothing was submitted, and what is sent next is another request.
       if (problem.status >= 400 && problem.status < 500) key = makeKey();
       keep();
-      if (isSpent) throw Object.assign(problem, { problems: [], message: "An earlier try of this dialog has become a job already: look at the list of jobs. Submit once more to make another one." });
-      throw problem;
+      throw isSpent ? Object.assign(problem, { problems: [], message: SPENT }) : problem;
     }
   }
 
-  const scriptField = makeField("Script", script, { hint: SCRIPT_HINT, name: "script" });
-  const usual = nodes.filter(({ isRare }) => !isRare);
-  const rare = nodes.filter(({ isRare }) => isRare);
-  const isRareUsed = rare.some(({ control }) => control.value !== "");
+  function beginAnew() {
+    forget();
+    drawForm(dialog, place, given);
+  }
+
+  const isRareUsed = fields.some(({ isRare, control }) => isRare && control.value !== "");
+  const listFields = (isRare) => h("div", { class: "fields" }, fields.filter((field) => Boolean(field.isRare) === isRare).map(({ node }) => node));
   const form = makeForm(
     [
-      draft && makeDraftNote(draft, () => {
-        sessionStorage.removeItem(`draft:${draftName}`);
-        drawForm(dialog, place, { draftName, values, old, remarks, isGiven, template });
-      }),
+      draft && h("p", { class: "hint" }, `This is your draft of ${writeShortTime(draft.at)}. `, makeButton("Begin anew", beginAnew, { class: "plain" })),
       remarks.map((remark) => h("p", { class: "hint" }, remark)),
       !old && makeSources(script, template),
       scriptField,
-      h("div", { class: "fields" }, usual.map(({ node }) => node)),
-      h("details", { open: isRareUsed }, h("summary", null, "Account, files, dependencies, variables"), h("div", { class: "fields" }, rare.map(({ node }) => node))),
+      listFields(false),
+      h("details", { open: isRareUsed }, h("summary", null, "Account, files, dependencies, variables"), listFields(true)),
       h("details", null, h("summary", null, "What is sent"), sent),
     ],
-    { label: "Submit", act, describe: () => ({ method: "POST", path: PATH, body: makeBody(readValues()) }) },
+    { label: "Submit", act, describe },
   );
   form.addEventListener("input", () => {
     drawMarks();
@@ -118,23 +126,17 @@ function drawForm(dialog, place, { draftName, values, old = null, remarks = [], 
   readChoices().then((choices) => offerChoices(form, fields, choices));
 }
 
-const SCRIPT_HINT = "Begins with #!. What is given below wins over its #SBATCH lines. A file can be dropped here.";
-
 const shorten = (text = "") => (text.length > 60 ? `${text.slice(0, 59)}…` : text);
 
-function makeControl(field, value) {
-  if (field.isLong) return h("textarea", { name: field.name, rows: 3, spellcheck: "false", value });
-  return h("input", { name: field.name, value, autocomplete: "off", spellcheck: "false", inputmode: field.isNumber ? "numeric" : null });
+function makeControl({ name, isLong, isNumber }, value) {
+  if (isLong) return h("textarea", { name, rows: 3, spellcheck: "false", value });
+  return h("input", { name, value, autocomplete: "off", spellcheck: "false", inputmode: isNumber ? "numeric" : null });
 }
 
 function markChange(node, words, hint) {
   if (node.classList.contains("wrong")) return; // what the server said stands until it is sent again
   node.classList.toggle("changed", words !== null);
   setText(node.querySelector("small"), words ?? hint ?? "");
-}
-
-function makeDraftNote({ at }, forget) {
-  return h("p", { class: "hint" }, `This is your draft of ${writeShortTime(at)}. `, h("button", { type: "button", class: "plain", onclick: forget }, "Begin anew"));
 }
 
 // A file that is chosen or dropped becomes the script; typed text can be had back by undoing.
@@ -144,56 +146,58 @@ function takeFiles(script) {
     const [file] = event.dataTransfer.files;
     if (!file) return;
     event.preventDefault();
-    putText(script, await file.text());
+    typeInto(script, await file.text());
   });
 }
 
-function putText(script, text) {
-  script.focus();
-  script.select();
-  document.execCommand("insertText", false, text);
+// What the script may come from: a file, an older job, a template.
+function makeSources(script, template) {
+  const takeFile = async () => file.files[0] && typeInto(script, await file.files[0].text());
+  const file = h("input", { type: "file", class: "unseen", tabindex: -1, "aria-hidden": "true", onchange: takeFile });
+  const openOlder = () => {
+    const from = older.value.trim();
+    if (!from) return;
+    older.closest("dialog").querySelector("header button").click();
+    openSubmit({ from });
+  };
+  const older = makeAside("Id", "Id of an older job", openOlder, { size: 8 });
+  const templates = h("span", { class: "actions" });
+  listTemplates().then((found) => drawTemplates(templates, found, script, template), () => {});
+  const olderJob = h("span", { class: "actions" }, older, makeButton("As an older job", openOlder));
+  return h("div", { class: "actions" }, makeButton("Open a file…", () => file.click()), file, olderJob, templates);
 }
 
-function makeSources(script, template) {
-  const file = h("input", { type: "file", class: "unseen", tabindex: -1, "aria-hidden": "true", onchange: async () => file.files[0] && putText(script, await file.files[0].text()) });
-  const older = h("input", { name: "", placeholder: "Id", "aria-label": "Id of an older job", size: 8, oninput: (event) => event.stopPropagation() });
-  const fromJob = () => older.value.trim() && (older.closest("dialog").querySelector("header button").click(), openSubmit({ from: older.value.trim() }));
-  older.addEventListener("keydown", (event) => {
+// Make a line that is no part of what is sent; Enter in it acts.
+function makeAside(placeholder, label, act, more) {
+  const hear = (event) => {
     if (event.key !== "Enter") return;
     event.preventDefault();
-    fromJob();
-  });
-  const parts = h("span", { class: "actions" });
-  const node = h("div", { class: "actions" }, h("button", { type: "button", onclick: () => file.click() }, "Open a file…"), file, h("span", { class: "actions" }, older, h("button", { type: "button", onclick: fromJob }, "As an older job")), parts);
-  listTemplates().then((templates) => drawTemplates(parts, templates, script, template), () => {});
-  return node;
+    act();
+  };
+  return h("input", { placeholder, "aria-label": label, ...more, oninput: (event) => event.stopPropagation(), onkeydown: hear });
 }
 
 function drawTemplates(place, templates, script, chosen) {
-  const id = makeId("template");
-  const select = h("select", { id, name: "", "aria-label": "Template" }, h("option", { value: "" }, "Template…"), templates.map(({ name, description }) => h("option", { value: name, title: description }, name)));
-  const command = h("input", { name: "", placeholder: "Command, such as python train.py", "aria-label": "Command for the template", hidden: true, oninput: (event) => event.stopPropagation() });
   const wrong = h("span", { class: "refusal", role: "status" });
-  const fill = h("button", { type: "button", hidden: true }, "Fill in");
-  const choose = () => (command.hidden = fill.hidden = select.value === "");
-  const render = async () => {
+  const fill = makeButton("Fill in", render);
+  const command = makeAside("Command, such as python train.py", "Command for the template", render);
+  const select = makeChoice("Template", [["", "Template…"], ...templates.map(({ name }) => name)], chosen ?? "", choose);
+  show(place, select, command, fill, wrong);
+  choose();
+
+  function choose() {
+    command.hidden = fill.hidden = select.value === "";
+    setAttribute(select, "title", templates.find(({ name }) => name === select.value)?.description);
+  }
+
+  async function render() {
     try {
       setText(wrong, "");
-      putText(script, await renderTemplate(select.value, splitWords(command.value)));
+      typeInto(script, await renderTemplate(select.value, splitWords(command.value)));
     } catch (problem) {
       setText(wrong, problem.message);
     }
-  };
-  select.addEventListener("change", choose);
-  fill.addEventListener("click", render);
-  command.addEventListener("keydown", (event) => {
-    if (event.key !== "Enter") return;
-    event.preventDefault();
-    render();
-  });
-  show(place, select, command, fill, wrong);
-  if (chosen) select.value = chosen;
-  choose();
+  }
 }
 
 // Split a command as a shell would, but for what a shell puts in place of variables.

@@ -18,13 +18,15 @@ export const FIELDS = [
   { name: "environment", label: "Variables", unit: "NAME=value, one a line", isRare: true, isLong: true },
 ];
 
+const OPTION = /--([\w-]+)(?:[=\s]+("[^"]*"|[^-\s]\S*))?|(?:^|\s)-(\w)[=\s]*("[^"]*"|[^-\s]\S*)?/g;
+
 // Read the #SBATCH lines of a script: a Map from option to value.
 export function readDirectives(script) {
   const found = new Map();
   for (const line of script.split("\n")) {
     const match = /^#SBATCH\s+(.*)$/.exec(line);
     if (!match && line.trim() !== "" && !line.startsWith("#")) break; // sbatch reads on to the first command
-    for (const [, long, longValue, short, shortValue] of (match?.[1] ?? "").matchAll(/--([\w-]+)(?:[=\s]+("[^"]*"|[^-\s]\S*))?|(?:^|\s)-(\w)[=\s]*("[^"]*"|[^-\s]\S*)?/g)) {
+    for (const [, long, longValue, short, shortValue] of (match?.[1] ?? "").matchAll(OPTION)) {
       found.set(long ?? short, (longValue ?? shortValue ?? "").replace(/^"|"$/g, ""));
     }
   }
@@ -56,7 +58,7 @@ export function makeBody(values) {
 
 function readVariables(text) {
   const lines = text.split("\n").filter((line) => line.trim() !== "");
-  return Object.fromEntries(lines.map((line) => (line.includes("=") ? [line.slice(0, line.indexOf("=")).trim(), line.slice(line.indexOf("=") + 1)] : [line, ""])));
+  return Object.fromEntries(lines.map((line) => /^\s*([^=]*?)\s*(?:=(.*))?$/s.exec(line).slice(1)).map(([name, value = ""]) => [name, value]));
 }
 
 function readDependencies(text) {
@@ -68,12 +70,11 @@ function readDependencies(text) {
 
 // Write what was a body as the texts of the fields.
 export function writeValues(body) {
-  const values = {};
-  for (const [name, value] of Object.entries(body)) {
-    if (value === null || value === undefined) continue;
-    if (name === "environment") values[name] = typeof value === "string" ? value : Object.entries(value).map(([key, text]) => `${key}=${text}`).join("\n");
-    else if (name === "dependencies" && Array.isArray(value)) values[name] = value.map(({ type, job_id }) => [type, job_id].filter(Boolean).join(":")).join(", ");
-    else values[name] = String(value);
-  }
-  return values;
+  const given = Object.entries(body).filter(([, value]) => value !== null && value !== undefined);
+  return Object.fromEntries(given.map(([name, value]) => [name, typeof value === "object" ? WRITERS[name](value) : String(value)]));
 }
+
+const WRITERS = {
+  environment: (variables) => Object.entries(variables).map(([key, text]) => `${key}=${text}`).join("\n"),
+  dependencies: (given) => given.map(({ type, job_id }) => [type, job_id].filter(Boolean).join(":")).join(", "),
+};

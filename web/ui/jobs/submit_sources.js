@@ -8,11 +8,12 @@ const MASKED = /^\*+$/;
 
 // Read an older job as the values of a submission: { values, remarks }. Throws Refused where its script is not to be had.
 export async function readOldJob(job_id) {
-  const id = job_id.replace(/_\[.*$/, "");
-  const [job, { script }] = await Promise.all([get(`api/v1/jobs/${encodeURIComponent(id)}`), get(`api/v1/jobs/${encodeURIComponent(id)}/script`)]);
+  const path = `api/v1/jobs/${encodeURIComponent(job_id.replace(/_\[.*$/, ""))}`;
+  const [job, { script }] = await Promise.all([get(path), get(`${path}/script`)]);
   const remarks = [];
   const hidden = Object.keys(job.environment).filter((name) => MASKED.test(job.environment[name]));
-  if (hidden.length > 0) remarks.push(`${hidden.join(", ")} ${hidden.length === 1 ? "is" : "are"} secret and left out: type ${hidden.length === 1 ? "it" : "them"} again under Variables.`);
+  const [are, them] = hidden.length === 1 ? ["is", "it"] : ["are", "them"];
+  if (hidden.length > 0) remarks.push(`${hidden.join(", ")} ${are} secret and left out: type ${them} again under Variables.`);
   if (job.array_job_id) remarks.push("The job is part of an array; the script makes what its #SBATCH --array says.");
   const environment = Object.fromEntries(Object.entries(job.environment).filter(([name]) => !hidden.includes(name)));
   const found = writeValues({ ...findAsked(job), environment, script });
@@ -43,7 +44,9 @@ function leaveToScript(values, script) {
   const left = { ...values };
   for (const field of FIELDS) {
     const said = findDirective(field, directives);
-    const isSame = said !== null && (said === values[field.name] || (field.name === "time_limit" && isSameTime(said, values.time_limit)) || (field.name === "memory" && isSameSize(said, values.memory)));
+    const value = values[field.name];
+    const isAlike = { time_limit: isSameTime, memory: isSameSize }[field.name] ?? (() => false);
+    const isSame = said !== null && (said === value || isAlike(said, value));
     if (isSame || hasRival(field, directives)) delete left[field.name];
   }
   return left;
@@ -74,10 +77,14 @@ export const listTemplates = () => get("api/templates");
 export async function readChoices() {
   const read = (path, pick) => get(path).then(pick, () => []);
   const [partitions, qos, fields] = await Promise.all([
-    read("api/v1/partitions", (data) => data.partitions.map(({ name, nodes_idle, nodes_total, max_time }) => ({ value: name, hint: `${nodes_idle} of ${nodes_total} nodes idle, at most ${max_time}` }))),
+    read("api/v1/partitions", (data) => data.partitions.map(makePartition)),
     read("api/v1/qos", (data) => data.qos.map(({ name, description }) => ({ value: name, hint: description }))),
     read("api/v1/jobs/filter-fields", (data) => data.fields),
   ]);
   const accounts = (fields.find(({ name }) => name === "account")?.values ?? []).map((value) => ({ value }));
   return { partitions, qos, accounts };
+}
+
+function makePartition({ name, nodes_idle, nodes_total, max_time }) {
+  return { value: name, hint: `${nodes_idle} of ${nodes_total} nodes idle, at most ${max_time}` };
 }

@@ -1,13 +1,16 @@
 // Texts of a job: its script, its variables, its story, and what it reported.
 
-import { h, show } from "../core/dom.js";
+import { h, renew, show } from "../core/dom.js";
 import { get } from "../core/api.js";
-import { makePane } from "../core/pane.js";
+import { makePane, makePlainTable } from "../core/pane.js";
 import { makeCopyButton, showEmpty } from "../core/notice.js";
-import { toMs, writeDuration, writeTime } from "../core/format.js";
+import { toMs, writeCount, writeDuration, writeTime } from "../core/format.js";
 import { makeLink } from "../core/router.js";
 
-const NO_SCRIPT = { 404: "The script is not kept: SLURM has forgotten the job, and it was not submitted here.", 403: "The script belongs to another user." };
+const NO_SCRIPT = {
+  404: "The script is not kept: SLURM has forgotten the job, and it was not submitted here.",
+  403: "The script belongs to another user.",
+};
 
 // Open the script of a job in a place.
 export function openScript(place, job_id) {
@@ -23,7 +26,9 @@ export function openScript(place, job_id) {
     },
     draw: (body, { script, why, source }) => {
       if (script === null) return showEmpty(body, why);
-      return show(body, h("div", { class: "bar" }, h("span", { class: "count" }, source === "sluice" ? "as it was submitted here" : "as SLURM keeps it"), makeCopyButton(() => script)), h("pre", { class: "text", tabindex: 0, role: "region", "aria-label": "Script" }, script));
+      const origin = source === "sluice" ? "as it was submitted here" : "as SLURM keeps it";
+      const bar = h("div", { class: "bar" }, h("span", { class: "count" }, origin), makeCopyButton(() => script));
+      return show(body, bar, makeText("Script", script));
     },
   });
   show(place, pane.node);
@@ -31,26 +36,30 @@ export function openScript(place, job_id) {
 }
 
 // Show the variables that a job was submitted with.
-export function showVariables(place, job) {
-  const names = Object.keys(job.environment).sort();
-  if (names.length === 0) return showEmpty(place, "No variables are known: SLURM tells none, and none were given when it was submitted here.");
-  return show(place, h("pre", { class: "text", tabindex: 0, role: "region", "aria-label": "Variables" }, names.map((name) => `${name}=${job.environment[name]}\n`).join("")));
+export function showVariables(place, { environment }) {
+  const names = Object.keys(environment).sort();
+  if (names.length > 0) return show(place, makeText("Variables", names.map((name) => `${name}=${environment[name]}\n`).join("")));
+  return showEmpty(place, "No variables are known: SLURM tells none, and none were given when it was submitted here.");
 }
 
 // Show what happened to a job and when; what it reported is told among it.
 export function showStory(place, job, report) {
   const moments = [
     [job.submit_time, "submitted"],
-    [job.start_time, job.restarts > 0 ? `began, after ${job.restarts} restarts` : "began"],
+    [job.start_time, job.restarts > 0 ? `began, after ${writeCount(job.restarts, "restart")}` : "began"],
     [job.end_time, `ended: ${job.state}`],
-    ...(report?.events ?? []).map((event) => [event.created_at, [event.stage ?? event.status, event.message].filter(Boolean).join(": "), "reported"]),
-  ].filter(([at]) => at !== null && at !== undefined);
+    ...(report?.events ?? []).map(({ created_at, stage, status, message }) => [created_at, [stage ?? status, message].filter(Boolean).join(": "), "the job"]),
+  ].filter(([at]) => at);
   moments.sort((one, other) => toMs(one[0]) - toMs(other[0]));
-  const lines = moments.map(([at, what, by], number) => {
-    const passed = number === 0 ? "" : `+${writeDuration((toMs(at) - toMs(moments[number - 1][0])) / 1000)}`;
-    return h("tr", null, h("td", null, writeTime(at)), h("td", { class: "numeric" }, passed), h("td", null, by ?? "SLURM"), h("td", null, what));
+  const rows = moments.map(([at, what, by = "SLURM"], number) => {
+    const passed = number > 0 && `+${writeDuration((toMs(at) - toMs(moments[number - 1][0])) / 1000)}`;
+    return [writeTime(at), passed, by, what];
   });
-  const heads = ["When", "After", "Told by", "What"].map((title) => h("th", { scope: "col" }, title));
-  const scrolled = h("div", { class: "scroll", tabindex: 0, role: "region", "aria-label": "Events" }, h("table", null, h("thead", null, h("tr", null, heads)), h("tbody", null, lines)));
-  return show(place, scrolled, report && h("p", null, h("a", { href: makeLink(["reports", report.job_id]) }, "The whole report")));
+  renew(
+    place,
+    makePlainTable("Events", [["When", "nowrap"], ["After", "numeric"], ["Told by", "nowrap"], "What"], rows),
+    report && h("p", null, h("a", { href: makeLink(["reports", report.job_id]) }, "The whole report")),
+  );
 }
+
+const makeText = (label, text) => h("pre", { class: "text", tabindex: 0, role: "region", "aria-label": label }, text);

@@ -6,7 +6,16 @@ const PLAIN = Object.freeze({ fg: null, bg: null, flags: "" });
 const CONTROLS = /[\x00-\x08\x0b-\x1f\x7f-\x9f]/;
 // One at a time: a control sequence, a string such as a title (it ends with BEL or ESC \, or with the line), another
 // escape, a control letter, or a letter with what stands over it.
-const PARTS = /(?:\x1b\[|\x9b)([ -?]*)([@-~]?)|\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x9c|\x1b\\)?|\x1b[ -/]*.?|[\x00-\x08\x0b-\x1f\x7f-\x9f]|.[\p{M}\u200d\ufe0f]*/gsu;
+const PARTS = new RegExp(
+  [
+    /(?:\x1b\[|\x9b)([ -?]*)([@-~]?)/,
+    /\x1b[\]PX^_][^\x07\x1b\x9c]*(?:\x07|\x9c|\x1b\\)?/,
+    /\x1b[ -/]*.?/,
+    CONTROLS,
+    /.[\p{M}\u200d\ufe0f]*/u,
+  ].map(({ source }) => source).join("|"),
+  "gsu",
+);
 const FLAGS = { 1: "bold", 2: "dim", 3: "italic", 4: "underline", 7: "inverse", 8: "hidden", 9: "struck" };
 const CUBE = [0, 95, 135, 175, 215, 255];
 

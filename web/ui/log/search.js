@@ -12,7 +12,8 @@ const MOST_MARKS = 2000;
 // Returns { node, open, paint, reset, forget }.
 export function makeSearch({ source, screen, show, whenClosed }) {
   const name = "Search the whole log";
-  const input = h("input", { type: "search", "aria-label": name, placeholder: name, spellcheck: "false", autocapitalize: "off", oninput: debounce(begin, WAIT_MS) });
+  const props = { type: "search", "aria-label": name, placeholder: name, spellcheck: "false", autocapitalize: "off" };
+  const input = h("input", { ...props, oninput: debounce(begin, WAIT_MS) });
   const found = h("span", { class: "count", role: "status" });
   const isRegex = h("input", { type: "checkbox", onchange: begin });
   const hasCase = h("input", { type: "checkbox", onchange: begin });

@@ -4,13 +4,13 @@
 //   cluster   its cluster; null for the one in force
 //   label     what it is the log of, in words
 //   stream    which one is opened where the address names none: "stdout", or "stderr", where it has any
-//   hasPlace  whether stream and lines stand in the address (?log=42_7&stream=stderr&lines=L120-140), for one viewer of a view
+//   hasPlace  whether stream and lines stand in the address (?log=42_7&stream=stderr&lines=L120-140): for one of a view
 //   sent      { path, file }: a log that the job sent, by the operations that read it; `job` is then its name
 //
 // makeLogViewer returns { node, close, showLines(first, last) }: it reads until it is closed, and anew when the job changes.
 
 import { makeUrl } from "../core/api.js";
-import { h, setText, show } from "../core/dom.js";
+import { h, setAttribute, setText, show } from "../core/dom.js";
 import { writeBytes, writeCount, writeTime } from "../core/format.js";
 import { hearChanges } from "../core/live.js";
 import { notify, say, showEmpty, showProblem } from "../core/notice.js";
@@ -39,8 +39,10 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   const spoken = h("input", { type: "checkbox" });
   const download = h("a", { class: "button", download: "" }, "Download");
   const fresh = makeButton("", goToEnd, { class: "log-fresh", hidden: true });
-  const pages = h("div", { class: "bar", hidden: true }, makeButton("Lines before these", () => screen.turnPage(-1)), makeButton("Lines after these", () => screen.turnPage(1)));
+  const turn = (step) => () => screen.turnPage(step);
+  const pages = h("div", { class: "bar", hidden: true }, makeButton("Lines before these", turn(-1)), makeButton("Lines after these", turn(1)));
   const searchPlace = h("div");
+  const printed = h("p", { class: "hint", hidden: true });
   const bar = h(
     "div",
     { class: "bar log-bar" },
@@ -49,7 +51,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     makeButton("Start", () => move("showStart")),
     makeButton("End", goToEnd),
     h("label", { class: "small" }, wrap, "Wrap"),
-    h("label", { class: "small" }, spoken, "Speak new lines"),
+    h("label", { class: "small", title: "Speak new lines as they come" }, spoken, "Speak"),
     makeButton("Copy all", () => copyAll()),
     download,
   );
@@ -60,7 +62,8 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     tabs: Object.entries(STREAMS).map(([name, title]) => ({ key: name, title, open: (panel) => open(panel, name) })),
   });
   const [list, panel] = tabs.node.children;
-  const node = h("section", { class: "log-viewer", "aria-label": `Log of ${label}`, onkeydown: hearKey }, h("div", { class: "log-head" }, list, bar), searchPlace, pages, panel, fresh);
+  const head = h("div", { class: "log-head" }, list, bar);
+  const node = h("section", { class: "log-viewer", "aria-label": `Log of ${label}`, onkeydown: hearKey }, head, searchPlace, pages, printed, panel, fresh);
 
   // --- one stream ---
 
@@ -73,7 +76,8 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     const query = sent ? { file: sent.file } : { cluster };
     download.href = makeUrl(`${path}/file`, query).href;
     source = openSource(path, query, { changed: draw, moved, failed, anew, added });
-    screen = makeScreen({ label: `${STREAMS[key]} of ${label}`, source, makeLink: makeLineLink, whenScrolled: hearScroll, whenPicked: pickLine, whenResized: draw });
+    const name_ = `${STREAMS[key]} of ${label}`;
+    screen = makeScreen({ label: name_, source, makeLink: makeLineLink, whenScrolled: hearScroll, whenPicked: pickLine, whenResized: draw });
     copyAll = catchCopying(screen, source);
     search = makeSearch({ source, screen, show: showHit, whenClosed: () => screen.node.focus() });
     show(searchPlace, search.node);
@@ -113,10 +117,12 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   }
 
   function tellFacts(found) {
-    const counted = source.isCounted ? writeCount(source.total, "line") : `counting lines, ${Math.floor((100 * found.counted_bytes) / Math.max(1, found.size_bytes))} %`;
-    const state = found.ended ? "the job has ended" : "the job still writes";
-    setText(facts, found.exists ? `${counted}, ${writeBytes(found.size_bytes)}; ${state}${found.merged ? "; output and errors are one file" : ""}` : "");
-    facts.title = found.path ? `${found.path}\nlast written ${found.modified_at ? writeTime(found.modified_at) : "never"}` : "";
+    const percent = Math.floor((100 * found.counted_bytes) / Math.max(1, found.size_bytes));
+    const counted = source.isCounted ? writeCount(source.total, "line") : `counting lines, ${percent} %`;
+    const size = `${counted}, ${writeBytes(found.size_bytes)}`;
+    setText(facts, found.exists ? `${size}${found.merged ? " of output and errors" : ""}${found.ended ? "" : ", so far"}` : "");
+    const written = found.modified_at ? writeTime(found.modified_at) : "never";
+    setAttribute(facts, "title", found.path && `${found.path}\nlast written ${written}`);
     download.hidden = !found.exists;
   }
 
@@ -126,9 +132,9 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
       return tabs.choose("stdout", true);
     }
     isShown = false;
-    if (found.exists) showEmpty(place, found.ended ? "The file is empty: the job has written nothing here." : "The file is empty so far. What the job writes appears here by itself.");
-    else if (found.ended) showEmpty(place, `There is no file${found.path ? ` at ${found.path}` : ""}: the job wrote none, or it was removed.`);
-    else showEmpty(place, "There is no log yet. It appears here as soon as the job has begun to write.");
+    const empty = `The file is empty${found.ended ? ": the job has written nothing here" : " so far. What the job writes appears here by itself"}.`;
+    const missing = `There is no file${found.path ? ` at ${found.path}` : ""}: the job wrote none, or it was removed.`;
+    showEmpty(place, found.exists ? empty : found.ended ? missing : "There is no log yet. It appears here as soon as the job has begun to write.");
   }
 
   function failed(problem) {
@@ -160,6 +166,20 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   function setWrap() {
     screen.setWrap(wrap.checked);
     draw();
+  }
+
+  // Some hundred lines are printed, whole, and which these are.
+  function preparePrint() {
+    if (!isShown) return;
+    screen.setWrap(true);
+    const [first, last] = [screen.body.firstElementChild, screen.body.lastElementChild].map((row) => Number(row?.dataset.key ?? 0).toLocaleString("en"));
+    setText(printed, `Lines ${first} to ${last}, which are around those in sight; “Download” gives all.`);
+    printed.hidden = false;
+  }
+
+  function endPrint() {
+    printed.hidden = true;
+    screen.setWrap(wrap.checked);
   }
 
   // --- follow ---
@@ -241,6 +261,9 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     search.open();
   }
 
+  const ending = new AbortController();
+  addEventListener("beforeprint", preparePrint, ending);
+  addEventListener("afterprint", endPrint, ending);
   const stopHearing = hearChanges(["job"], (changes) => {
     if (changes.some(({ id, row }) => id === job || row?.job_id === job)) source.poll();
   });
@@ -248,6 +271,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     node,
     showLines,
     close: () => {
+      ending.abort();
       stopHearing();
       tabs.close();
     },
@@ -262,5 +286,6 @@ function readPlace(job) {
   if (query.has("log") && query.get("log") !== String(job)) return {};
   const stream = query.get("stream") in STREAMS ? query.get("stream") : undefined;
   const [, first, last] = /^L(\d{1,15})(?:-L?(\d{1,15}))?$/.exec(query.get("lines") ?? "") ?? [];
-  return first ? { stream, first: Math.max(1, Number(first)), last: Math.max(Number(first), Number(last ?? first)) } : { stream };
+  if (!first) return { stream };
+  return { stream, first: Math.max(1, Number(first)), last: Math.max(Number(first), Number(last ?? first)) };
 }

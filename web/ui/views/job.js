@@ -1,6 +1,6 @@
 // One job: how it goes and why, what it uses, what it writes, and what can be done with it.
 
-import { h, show } from "../core/dom.js";
+import { h, renew, show } from "../core/dom.js";
 import { get } from "../core/api.js";
 import { makeLiveDocument } from "../core/live.js";
 import { makeTabs } from "../core/pane.js";
@@ -55,9 +55,10 @@ export function open(outlet, { params, query }) {
   }
 
   document_.listen(draw);
-  const ticking = setInterval(() => parts && !document.hidden && isOpen(document_.value.job.state) && parts.tick(document_.value), TICK_MS);
-  const asking = setInterval(() => !document.hidden && document_.value?.job.state === "RUNNING" && document_.reload(), AGAIN_MS);
-  const zone = whenZoneChanges(() => document_.value && parts?.drawAnew(document_.value));
+  const inSight = () => (document.hidden ? null : (document_.value?.job ?? null));
+  const ticking = setInterval(() => inSight() && isOpen(inSight().state) && parts.tick(document_.value), TICK_MS);
+  const asking = setInterval(() => inSight()?.state === "RUNNING" && document_.reload(), AGAIN_MS);
+  const zone = whenZoneChanges(() => document_.value && parts?.draw(document_.value));
   return () => {
     clearInterval(ticking);
     clearInterval(asking);
@@ -76,13 +77,15 @@ async function readJob(id, signal) {
     other.run_id ? get(`api/workflows/runs/${other.run_id}`, {}, { signal }).catch(() => null) : null,
     other.stage ? get(`srtslurm/api/jobs/${path}`, {}, { signal }).catch(() => null) : null,
   ]);
-  const more = { run: other.run_id ?? null, workflow: other.workflow_name ?? null, sweep: run?.sweep_run_id ?? null, report: report?.job_id ?? null };
-  return { job, more, report };
+  return { job, more: { run: other.run_id, workflow: other.workflow_name, sweep: run?.sweep_run_id, report: report?.job_id }, report };
 }
 
 function showUnknown(place, id, problem) {
   setTitle(`Job ${id}`, { family: "unknown" });
-  const text = problem.status === 400 ? `“${id}” is no id of a job. Ids are such as 42, 42_7 for a task of an array, or 42+1 for a component.` : `Nobody here knows a job ${id}. SLURM forgets jobs some minutes after their end where it keeps no accounting, and an id belongs to one cluster.`;
+  const isNoId = problem.status === 400;
+  const unknown = "SLURM forgets jobs some minutes after their end where it keeps no accounting, and an id belongs to one cluster.";
+  const forms = "Ids are such as 42, 42_7 for a task of an array, or 42+1 for a component.";
+  const text = isNoId ? `“${id}” is no id of a job. ${forms}` : `Nobody here knows a job ${id}. ${unknown}`;
   const actions = [h("a", { href: makeLink(["jobs"], { who: "all" }) }, "All jobs"), h("a", { href: makeLink(["history"]) }, "History")];
   return showEmpty(place, text, h("span", { class: "actions" }, actions));
 }
@@ -95,76 +98,59 @@ function findNoun(job) {
 
 function makeParts(place, id, query, document_) {
   const head = makeJobHead();
-  const facts = h("dl", { class: "facts" });
-  const resources = h("div");
-  const dependencies = h("div");
+  const [resources, facts, dependencies] = [h("div"), h("div"), h("div", { class: "pane" })];
   const stage = h("p");
   const first = document_.value.job;
-  const noun = findNoun(first);
+  const whole = first.array_job_id ?? first.het_job_id ?? first.job_id;
   const isWhole = first.array_tasks_summary !== null;
-  const drawn = { variables: null, story: null, log: null };
+  const noun = findNoun(first);
+  let drawTab = null; // what a tab shows follows the job
+  const follow = (draw) => {
+    drawTab = draw;
+    draw(document_.value);
+    return () => (drawTab = null);
+  };
   const tabs = makeTabs({
     label: "Parts of the job",
     chosen: query.get("tab") ?? (isWhole ? "tasks" : "log"),
     whenChosen: (tab) => changeQuery({ tab }),
     tabs: [
-      noun && {
-        key: "tasks",
-        title: noun === "task" ? "Tasks" : "Components",
-        open: (body) => openParts(body, first.array_job_id ?? first.het_job_id ?? first.job_id, noun, query),
-      },
+      noun && { key: "tasks", title: noun === "task" ? "Tasks" : "Components", open: (body) => openParts(body, whole, noun, query) },
       !isWhole && { key: "log", title: "Log", open: openLog },
       { key: "script", title: "Script", open: (body) => openScript(body, id) },
-      { key: "variables", title: "Variables", open: (body) => keepDrawn("variables", () => showVariables(body, document_.value.job)) },
-      { key: "events", title: "Events", open: (body) => keepDrawn("story", () => showStory(body, document_.value.job, document_.value.report)) },
+      { key: "variables", title: "Variables", open: (body) => follow(({ job }) => showVariables(body, job)) },
+      { key: "events", title: "Events", open: (body) => follow(({ job, report }) => showStory(body, job, report)) },
     ].filter(Boolean),
   });
-  show(place, head.node, dependencies, stage, h("div", { class: "two" }, h("section", { class: "pane" }, h("h2", null, "Given and used"), resources), h("section", { class: "pane" }, h("h2", null, "Facts"), facts)), tabs.node);
-
-  function keepDrawn(name, draw) {
-    drawn[name] = draw;
-    draw();
-    return () => (drawn[name] = null);
-  }
+  const side = [dependencies, makeSection("Given and used", resources), makeSection("Facts", facts)];
+  show(place, head.node, stage, h("div", { class: "beside" }, tabs.node, h("div", { class: "view-parts" }, side)));
 
   function openLog(body) {
     const log = openJobLog(body, document_.value.job);
-    drawn.log = log.draw;
+    const stop = follow(({ job }) => log.draw(job));
     return () => {
-      drawn.log = null;
+      stop();
       log.close();
     };
   }
 
-  function drawStage(report) {
-    if (!report) return show(stage);
-    return show(stage, "It reports: ", h("strong", null, report.stage ?? report.status), report.message && ` – ${report.message}`);
-  }
-
-  function drawAll({ job, more, report }) {
-    head.draw(job);
-    drawJobFacts(facts, job, more);
-    drawResources(resources, job);
-    drawDependencies(dependencies, job.dependencies);
-    drawStage(report);
-    drawn.story?.();
-    drawn.log?.(job);
-  }
-
   return {
     noun,
-    draw: drawAll,
-    drawAnew: (value) => {
-      show(facts);
-      drawAll(value);
+    draw: (value) => {
+      const { job, more, report } = value;
+      head.draw(job);
+      drawJobFacts(facts, job, more);
+      drawResources(resources, job);
+      drawDependencies(dependencies, job);
+      renew(stage, report && ["It reports: ", h("strong", null, report.stage ?? report.status), report.message && ` – ${report.message}`]);
+      drawTab?.(value);
     },
     tick: ({ job }) => {
       drawResources(resources, job);
       if (findFamily(job.state) === "waiting") head.draw(job);
     },
-    close: () => {
-      head.close();
-      tabs.close();
-    },
+    close: tabs.close,
   };
 }
+
+const makeSection = (title, body) => h("section", { class: "pane" }, h("h2", null, title), body);

@@ -1,8 +1,9 @@
 // Jobs: mine of now and the last day first; all that is asked for one click away.
 
+import { makeButton } from "../core/action.js";
 import { debounce, h, show } from "../core/dom.js";
 import { makeListView } from "../core/list_view.js";
-import { makeLink } from "../core/router.js";
+import { makeLink, readAddress } from "../core/router.js";
 import { findFamily, isOpen } from "../core/states.js";
 import { bindKey } from "../core/keys.js";
 import { say } from "../core/notice.js";
@@ -32,7 +33,9 @@ export function open(outlet, { query }) {
     },
   });
   const actions = makeJobActions({ clear: () => view.table.selectAll(false) });
-  const makeSubmit = () => h("button", { type: "button", class: "main", disabled: !may("write"), title: may("write") ? "c" : "This needs the scope write", onclick: () => openSubmit() }, "Submit a job");
+  const makeSubmit = () => makeButton("Submit a job", () => openSubmit(), { scope: "write", class: "main", title: "c" });
+  const mine = `The jobs of ${me.session?.job_user ?? me.user}`;
+  const isAsked = ({ state }, only) => (only === "failed" ? findFamily(state) === only : isOpen(state));
 
   const view = makeListView({
     query,
@@ -40,11 +43,11 @@ export function open(outlet, { query }) {
     title: "Jobs",
     noun: "job",
     sort: "-submit_time",
-    columns: makeJobColumns({ toggle, count: (row) => countStates(view.listFitting(row)) }),
+    columns: makeJobColumns({ toggle, count: (row) => countStates(view.listFitting(row)), isOfMany: () => readAddress().query.has("who") }),
     fields: [
-      { name: "who", label: "Whose", isPressed: true, isScope: true, asks: true, choices: [["", "My jobs", `The jobs of ${me.session?.job_user ?? me.user}`], ["all", "All users"]], fits: () => true },
+      { name: "who", label: "Whose", isPressed: true, isScope: true, asks: true, choices: [["", "My jobs", mine], ["all", "All users"]], fits: () => true },
+      { name: "show", label: "State", isPressed: true, choices: [["failed", "Failed"], ["open", "Hide finished"]], fits: isAsked },
       { name: "since", label: "Time", isScope: true, asks: true, choices: RANGES.map(({ key, title }) => [key, title]), fits: () => true },
-      { name: "show", label: "State", isPressed: true, choices: [["failed", "Failed"], ["open", "Hide finished"]], fits: (job, only) => (only === "failed" ? findFamily(job.state) === only : isOpen(job.state)) },
     ],
     kinds: ["job"],
     load: loadFiltered,

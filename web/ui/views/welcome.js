@@ -1,5 +1,6 @@
 // The first visit: what this is, and one button that shows it at work. Once there is anything, the usual view stands here.
 
+import { makeButton } from "../core/action.js";
 import { h, show } from "../core/dom.js";
 import { get, getWhole, makeKey, send } from "../core/api.js";
 import { makeLiveDocument } from "../core/live.js";
@@ -59,9 +60,9 @@ function drawWelcome(outlet) {
   const place = h("div", { class: "actions" });
   const view = { close: null };
   const key = makeKey();
-  const button = h("button", { type: "button", class: "main", onclick: () => run() }, "Run the example");
+  const button = makeButton("Run the example", run, { class: "main" });
   const describe = () => ({ method: "POST", path: `api/workflows/${EXAMPLE}/run`, body: {} });
-  if (may("write")) show(place, button, makeCurlButton(describe), h("button", { type: "button", onclick: () => openSubmit() }, "Submit a job of your own"));
+  if (may("write")) show(place, button, makeCurlButton(describe), makeButton("Submit a job of your own", () => openSubmit()));
   else showDenied(place, "write");
   show(
     outlet,
@@ -136,7 +137,7 @@ function showRun(place, id) {
 
   function finish(run) {
     shown.isOver = true;
-    const facts = run.jobs.filter((job) => job.result).flatMap((job) => Object.entries(job.result).map(([name, value]) => [`${job.name}: ${name}`, String(value)]));
+    const facts = run.jobs.flatMap((job) => Object.entries(job.result ?? {}).map(([name, value]) => [`${job.name}: ${name}`, String(value)]));
     show(result, facts.length > 0 && [h("h2", null, "Its result"), makeFacts(facts)]);
     show(
       next,
@@ -144,7 +145,8 @@ function showRun(place, id) {
       h("a", { href: makeLink(["jobs"]) }, "All jobs"),
       h("a", { href: makeLink(["workflows", EXAMPLE]) }, "Change the workflow"),
     );
-    show(state, makeState(run.status), run.status === "completed" ? " – that was a run: all of it is kept, and can be looked at again." : ` ${run.error ?? ""}`);
+    const kept = " – that was a run: all of it is kept, and can be looked at again.";
+    show(state, makeState(run.status), run.status === "completed" ? kept : ` ${run.error ?? ""}`);
   }
 
   return () => {
