@@ -30,7 +30,8 @@ def test_a_failed_job_says_first_what_failed(broken: str, open_tab: Callable[...
     tab = open_tab(f"#/jobs/{broken}")
     tab.get_by_text("exit code 137 (SIGKILL: it was killed at once").first.wait_for()
     # What it said last is in sight at once.
-    expect(tab.get_by_role("region", name=re.compile("of job")).get_by_text("no such file: data.csv")).to_be_in_viewport()
+    log = tab.get_by_role("region", name=re.compile("of job"))
+    expect(log.get_by_text("no such file: data.csv")).to_be_in_viewport()
     tab.get_by_role("button", name="Run again…").wait_for()
     assert tab.title() == f"✗ failed broken ({broken}) – Sluice"
     tab.get_by_role("tab", name="Script").click()
