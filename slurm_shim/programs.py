@@ -34,7 +34,7 @@ logging.getLogger("sh").setLevel(logging.WARNING)
 
 # The soft limit of descriptors that this process began with; the server raises its own later.
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-_WAITING = "not asked again yet: "
+_WAITING = "SLURM gave no answer and is not asked again yet: "
 _LOOK_S = 0.05  # how often it is looked whether a program has said enough
 _LAST_WORDS_S = 0.5  # what it may then take to end by itself
 _MOST_LOOKED_AT = 65_536

@@ -114,6 +114,19 @@ export function makeId(prefix = "x") {
   return `${prefix}-${makeId.last}`;
 }
 
+// Keep who listens to something: { listen(hear), which returns what ends it, tell(…), clear }.
+export function makeListeners() {
+  const all = new Set();
+  return {
+    listen: (hear) => {
+      all.add(hear);
+      return () => all.delete(hear);
+    },
+    tell: (...given) => all.forEach((hear) => hear(...given)),
+    clear: () => all.clear(),
+  };
+}
+
 // Call the function at most once for each frame that is painted, however often it is asked for.
 export function oncePerFrame(work) {
   let asked = 0;

@@ -1,6 +1,8 @@
 // Numbers, sizes, durations and times as people read them.
 
-const zone = { name: localStorage.getItem("zone") ?? "viewer", offset_minutes: 0, listeners: new Set() };
+import { makeListeners } from "./dom.js";
+
+const zone = { name: localStorage.getItem("zone") ?? "viewer", offset_minutes: 0, listeners: makeListeners() };
 
 export const ZONES = { viewer: "your time", UTC: "UTC", cluster: "cluster time" };
 
@@ -8,7 +10,7 @@ export const ZONES = { viewer: "your time", UTC: "UTC", cluster: "cluster time" 
 export function chooseZone(name) {
   zone.name = name;
   localStorage.setItem("zone", name);
-  for (const listener of zone.listeners) listener();
+  zone.listeners.tell();
 }
 
 // Return the zone that is chosen, as it names itself.
@@ -27,8 +29,7 @@ export function setClusterOffset(minutes) {
 
 // Call the function when another zone is chosen. Returns what ends it.
 export function whenZoneChanges(listener) {
-  zone.listeners.add(listener);
-  return () => zone.listeners.delete(listener);
+  return zone.listeners.listen(listener);
 }
 
 function writeOffset(minutes) {

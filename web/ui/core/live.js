@@ -2,11 +2,12 @@
 
 import { base, getWhole } from "./api.js";
 import { comparePositions, followFeed } from "./feed.js";
-import { makeCalm, oncePerFrame } from "./dom.js";
+import { makeCalm, makeListeners, oncePerFrame } from "./dom.js";
 
 const JOIN_MS = 100; // so long changes are collected while the page is hidden
 
-const feed = { port: null, start: null, listeners: new Set(), watchers: new Set(), state: { live: false, since: Date.now(), status: null } };
+const NOT_YET = { live: false, since: Date.now(), status: null };
+const feed = { port: null, start: null, batches: makeListeners(), gaps: makeListeners(), states: makeListeners(), state: NOT_YET };
 
 // Join the stream of this browser. Where there are no shared workers, the page reads a stream of its own.
 export function joinFeed() {
@@ -45,14 +46,11 @@ export function retryFeed() {
 }
 
 function hear(message) {
-  if (message.type === "changes") {
-    for (const listener of feed.listeners) listener.hear(message.changes);
-    return;
-  }
-  if (message.type === "live" || message.type === "reset") {
+  if (message.type === "changes") feed.batches.tell(message.changes);
+  else if (message.type === "live" || message.type === "reset") {
     feed.start = message.type === "live" ? message.start : message.position;
     setState({ live: true, status: null });
-    for (const listener of feed.listeners) listener.check(message.type === "reset");
+    feed.gaps.tell(message.type === "reset");
   } else {
     setState({ live: false, status: message.type === "signed-out" ? 401 : message.status });
   }
@@ -62,28 +60,26 @@ function setState(state) {
   if (state.live === feed.state.live && state.status === feed.state.status) return;
   const since = state.live === feed.state.live ? feed.state.since : Date.now();
   feed.state = { ...state, since };
-  for (const watcher of feed.watchers) watcher(feed.state);
+  feed.states.tell(feed.state);
 }
 
 // Be told whether the stream is there: { live, since (ms), status }. Returns what ends it.
 export function watchFeed(watcher) {
-  feed.watchers.add(watcher);
   watcher(feed.state);
-  return () => feed.watchers.delete(watcher);
+  return feed.states.listen(watcher);
 }
 
 // Hear changes of some kinds, as they come; `hearGap` is told when some may have been missed. Returns what ends it.
 export function hearChanges(kinds, hearBatch, hearGap = () => {}) {
-  const wanted = new Set(kinds);
-  const listener = {
-    hear: (changes) => {
-      const own = changes.filter((change) => wanted.has(change.kind));
-      if (own.length > 0) hearBatch(own);
-    },
-    check: hearGap,
+  const endBatches = feed.batches.listen((changes) => {
+    const own = changes.filter((change) => kinds.includes(change.kind));
+    if (own.length > 0) hearBatch(own);
+  });
+  const endGaps = feed.gaps.listen(hearGap);
+  return () => {
+    endBatches();
+    endGaps();
   };
-  feed.listeners.add(listener);
-  return () => feed.listeners.delete(listener);
 }
 
 // Make a list that stays as the server's is.
@@ -96,10 +92,9 @@ export function hearChanges(kinds, hearBatch, hearGap = () => {}) {
 //   keeps    whether a row stays that the server has forgotten: (row)
 //
 // Returns { rows (Map), state, listen(changed keys or null for all), reload, close }.
-export function makeLiveList({ kinds, load, getKey = (change) => change.id, getRow = (change) => change.row, keeps = () => false }) {
+export function makeLiveList({ kinds, load, getKey = ({ id }) => id, getRow = ({ row }) => row, keeps = () => false }) {
   const list = { rows: new Map(), state: "loading", problem: null };
-  const listeners = new Set();
-  const wanted = new Set(kinds);
+  const listeners = makeListeners();
   let position = null; // up to which the rows are right
   let early = []; // changes that came while the list was read
   let changed = new Set();
@@ -108,7 +103,7 @@ export function makeLiveList({ kinds, load, getKey = (change) => change.id, getR
   const tellNow = () => {
     const keys = changed;
     changed = new Set();
-    for (const listener of listeners) listener(keys);
+    listeners.tell(keys);
   };
   const tellSoon = oncePerFrame(tellNow);
   const tell = () => (document.hidden ? setTimeout(tellNow, JOIN_MS) : tellSoon());
@@ -128,19 +123,17 @@ export function makeLiveList({ kinds, load, getKey = (change) => change.id, getR
     return order === null || order > 0;
   };
 
-  const listener = {
-    hear: (changes) => {
-      const own = changes.filter((change) => wanted.has(change.kind));
-      if (abort !== null) early.push(...own);
-      else own.filter(isLater).forEach(apply);
-      if (changed.size > 0) tell();
-    },
-    // The stream has begun (again): what the list missed before is read anew.
-    check: (mustReload) => {
-      const order = position === null ? 0 : comparePositions(position, feed.start);
-      if (mustReload || order === null || order < 0) reload();
-    },
-  };
+  function hearBatch(own) {
+    if (abort !== null) early.push(...own);
+    else own.filter(isLater).forEach(apply);
+    if (changed.size > 0) tell();
+  }
+
+  // The stream has begun (again): what the list missed before is read anew.
+  function hearGap(mustReload) {
+    const order = position === null ? 0 : comparePositions(position, feed.start);
+    if (mustReload || order === null || order < 0) reload();
+  }
 
   async function reload() {
     abort?.abort();
@@ -172,17 +165,14 @@ export function makeLiveList({ kinds, load, getKey = (change) => change.id, getR
     if (order < 0) reload();
   }
 
-  feed.listeners.add(listener);
+  const stop = hearChanges(kinds, hearBatch, hearGap);
   reload();
   return Object.assign(list, {
     reload,
-    listen: (hearKeys) => {
-      listeners.add(hearKeys);
-      return () => listeners.delete(hearKeys);
-    },
+    listen: listeners.listen,
     close: () => {
       abort?.abort();
-      feed.listeners.delete(listener);
+      stop();
       listeners.clear();
     },
   });
@@ -198,9 +188,9 @@ export function loadList(path, query, getKey, pick = (data) => data) {
 
 // Keep one document fresh: read anew when a change of it is told; with `calm_ms` not more often than that, and only
 // while the page is looked at.
-export function makeLiveDocument({ kinds, isOwn, load, calm_ms = 0 }) {
+export function makeLiveDocument({ kinds, isOwn = () => true, load, calm_ms = 0 }) {
   const document_ = { value: null, state: "loading", problem: null };
-  const listeners = new Set();
+  const listeners = makeListeners();
   let again = false;
   let busy = false;
   const abort = new AbortController();
@@ -219,32 +209,24 @@ export function makeLiveDocument({ kinds, isOwn, load, calm_ms = 0 }) {
       Object.assign(document_, { state: document_.value === null ? "failed" : "ready", problem });
     }
     busy = false;
-    for (const listener of listeners) listener();
+    listeners.tell();
     if (again) {
       again = false;
       reload();
     }
   }
 
-  const wanted = new Set(kinds);
   const calm = makeCalm(reload, calm_ms);
   const hearNext = calm_ms ? calm.ask : reload;
-  const listener = {
-    hear: (changes) => changes.some((change) => wanted.has(change.kind) && isOwn(change)) && hearNext(),
-    check: reload,
-  };
-  feed.listeners.add(listener);
+  const stop = hearChanges(kinds, (changes) => changes.some(isOwn) && hearNext(), reload);
   reload();
   return Object.assign(document_, {
     reload,
-    listen: (hear_) => {
-      listeners.add(hear_);
-      return () => listeners.delete(hear_);
-    },
+    listen: listeners.listen,
     close: () => {
       abort.abort();
       calm.stop();
-      feed.listeners.delete(listener);
+      stop();
       listeners.clear();
     },
   });

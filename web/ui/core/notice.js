@@ -52,9 +52,16 @@ export function showEmpty(place, text, ...actions) {
 // Show in a place that something could not be loaded, with the way to try again.
 export function showProblem(place, what, problem, again) {
   const denied = problem.status === 403;
-  const text = denied ? `You may not see ${what[0].toLowerCase()}${what.slice(1)}. ${problem.message}` : `${what} could not be loaded. ${problem.message}`;
+  const text = denied ? `You may not see ${what[0].toLowerCase()}${what.slice(1)}.` : `${what} could not be loaded.`;
   const button = h("button", { type: "button", onclick: again }, "Try again");
-  return show(place, h("div", { class: "empty failed", role: "alert" }, h("p", null, text), !denied && button));
+  const why = writeSentence(problem.message);
+  return show(place, h("div", { class: "empty failed", role: "alert" }, h("p", null, `${text} ${why}`), !denied && button));
+}
+
+// What the server says, as a sentence; a word before a colon is the name of a program or a field.
+function writeSentence(text) {
+  const begun = text.replace(/^[a-z]+(?=[\s,]|$)/, (word) => word[0].toUpperCase() + word.slice(1));
+  return /[.!?]$/.test(begun) ? begun : `${begun}.`;
 }
 
 // Copy a text, over plain http too. Returns whether that went.

@@ -1,8 +1,8 @@
 // Addresses of views: #/jobs/42?tab=log. The address is the view: opened elsewhere it shows the same.
 
-import { debounce } from "./dom.js";
+import { debounce, makeListeners } from "./dom.js";
 
-const router = { routes: [], outlet: null, close: null, current: null, listeners: new Set(), keepers: new Map() };
+const router = { routes: [], outlet: null, close: null, current: null, listeners: makeListeners(), keepers: new Map() };
 const KEEP_MS = 200; // so long after the last scrolling the place is kept
 
 // Name the views: [["jobs/:id", () => import("../views/job.js")], …], the more special first.
@@ -44,8 +44,7 @@ export function changeQuery(changes) {
 
 // Be told when another view is shown. Returns what ends it.
 export function whenViewChanges(listener) {
-  router.listeners.add(listener);
-  return () => router.listeners.delete(listener);
+  return router.listeners.listen(listener);
 }
 
 // Let links of the page change the view without loading the page again.
@@ -89,7 +88,7 @@ async function showCurrent() {
   const found = router.routes.map((route) => ({ route, params: match(route, parts) })).find(({ params }) => params);
   const token = (router.current = {});
   router.isShown = false; // what the reader left is not the place in what comes
-  for (const listener of router.listeners) listener(parts);
+  router.listeners.tell(parts);
   const view = found ? await found.route.load().catch(() => "missing") : null;
   if (router.current !== token) return; // another one was asked for meanwhile
   router.close?.();

@@ -1,13 +1,13 @@
 // Signing in: over the page, in place, so that nothing typed is lost.
 
-import { h, show } from "./dom.js";
+import { h, makeListeners, show } from "./dom.js";
 import { retryFeed, watchFeed } from "./live.js";
 import { base, get, request, send, whenSignedOut } from "./api.js";
 import { openDialog, makeField, makeForm } from "./dialog.js";
 import { setClusterOffset } from "./format.js";
 
 export const me = { user: null, scopes: new Set(), session: null };
-const watchers = new Set();
+const watchers = makeListeners();
 const tabs = new BroadcastChannel(`sluice ${base.pathname}`); // other tabs of this page: they sign in and out together
 
 // Return whether the caller may do what needs this scope.
@@ -15,8 +15,7 @@ export const may = (scope) => me.scopes.has(scope);
 
 // Be told when somebody has signed in or out. Returns what ends it.
 export function whenCallerChanges(watcher) {
-  watchers.add(watcher);
-  return () => watchers.delete(watcher);
+  return watchers.listen(watcher);
 }
 
 // Find out who calls: by the printed link, a cookie, or by asking.
@@ -56,7 +55,7 @@ function createSession(credentials) {
 function setCaller(session) {
   Object.assign(me, { user: session.user, scopes: new Set(session.scopes), session });
   setClusterOffset(session.utc_offset_minutes);
-  for (const watcher of watchers) watcher(me);
+  watchers.tell(me);
   return session;
 }
 
