@@ -46,7 +46,8 @@ export function makeAction({ label, scope = "write", question = null, call, done
 //   whenDone  hears that all calls were made
 export function makeBulkAction({ label, calls, question = null, whenDone }) {
   const button = makeButton(`${label} (${calls.length})`, act, { scope: "write", class: question ? "danger" : null });
-  return h("span", { class: "action" }, button, makeCopyButton(() => calls.map(({ method, path, body }) => formatCurl(method, path, body)).join("\n"), "Copy as curl"));
+  const writeAll = () => calls.map(({ method, path, body }) => formatCurl(method, path, body)).join("\n");
+  return h("span", { class: "action" }, button, makeCopyButton(writeAll, "Copy as curl"));
 
   async function act() {
     const keys = calls.map(makeKey);

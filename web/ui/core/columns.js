@@ -101,7 +101,10 @@ export function makeColumnChooser(table) {
       if (wanted.length > 0) choose(wanted, `${key} shown`);
       else box.checked = true;
     });
-    const button = (sign, words, does, act) => h("button", { type: "button", class: "plain", title: words, "aria-label": `${words}: ${column.title}`, "data-do": `${key} ${does}`, onclick: act }, sign);
+    const button = (sign, words, does, act) => {
+      const names = { title: words, "aria-label": `${words}: ${column.title}`, "data-do": `${key} ${does}` };
+      return h("button", { type: "button", class: "plain", ...names, onclick: act }, sign);
+    };
     return h(
       "div",
       { class: "line" },

@@ -10,12 +10,9 @@ const DOUBLE_CLICK_MS = 500;
 // only if `mayClose()` says so.
 export function openDialog(title, content, { mayClose = () => true, whenClosed } = {}) {
   const id = makeId("dialog");
-  const node = h(
-    "dialog",
-    { "aria-labelledby": id },
-    h("header", null, h("h2", { id }, title), h("button", { type: "button", class: "plain", "aria-label": "Close", onclick: () => mayClose() && close() }, "×")),
-    content,
-  );
+  const closeMaybe = () => mayClose() && close();
+  const cross = h("button", { type: "button", class: "plain", "aria-label": "Close", onclick: closeMaybe }, "×");
+  const node = h("dialog", { "aria-labelledby": id }, h("header", null, h("h2", { id }, title), cross), content);
   const before = document.activeElement;
   const ending = new AbortController();
   const close = () => {
@@ -28,9 +25,9 @@ export function openDialog(title, content, { mayClose = () => true, whenClosed }
   };
   node.addEventListener("cancel", (event) => {
     event.preventDefault();
-    if (mayClose()) close();
+    closeMaybe();
   });
-  addEventListener("popstate", () => mayClose() && close(), { signal: ending.signal });
+  addEventListener("popstate", closeMaybe, { signal: ending.signal });
   document.body.append(node);
   node.showModal();
   node.querySelector("[autofocus], input:not([type=radio], .unseen), select, textarea")?.focus();
@@ -159,7 +156,8 @@ export function makeCurlButton(describe) {
 // Make a labelled line of text, or with `choices` ([value, text] or the value alone) a choice.
 export function makeInput(name, label, hint, { choices, ...props } = {}) {
   const options = choices?.map((choice) => h("option", { value: [choice].flat()[0] }, [choice].flat().at(-1)));
-  return makeField(label, choices ? h("select", { name, ...props }, options) : h("input", { name, autocomplete: "off", spellcheck: "false", ...props }), { hint });
+  const line = { name, autocomplete: "off", spellcheck: "false", ...props };
+  return makeField(label, choices ? h("select", { name, ...props }, options) : h("input", line), { hint });
 }
 
 // Read what stands in the fields of a form, by name; what is empty is undefined.

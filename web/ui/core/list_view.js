@@ -197,7 +197,8 @@ export function makeListView(given) {
     marked.querySelectorAll("button")[focused]?.focus();
   }
 
-  const csv = h("button", { type: "button", title: "Save these rows and columns as CSV", onclick: () => saveFile(`${id}.csv`, writeCsv(listRows(), table.listColumns()), "text/csv") }, "CSV");
+  const saveCsv = () => saveFile(`${id}.csv`, writeCsv(listRows(), table.listColumns()), "text/csv");
+  const csv = h("button", { type: "button", title: "Save these rows and columns as CSV", onclick: saveCsv }, "CSV");
   const search = controls.find(({ field }) => field.type === "search");
   const unbind = search && heading ? bindKey("f", `Filter the ${lower(title)}`, () => search.field.focus()) : () => {};
   if (heading) setTitle(title);
@@ -249,14 +250,16 @@ function makeControl({ label, placeholder, choices, more, box, isPressed }, valu
     more?.().then(field.addChoices, () => {}); // without them there is less to choose
     return { node: field, field, show: field.showValue };
   }
-  const field = h("input", { type: "search", "aria-label": label, placeholder: placeholder ?? label, value, autocomplete: "off", spellcheck: "false", oninput: () => whenSet(field.value.trim(), true) });
+  const words = { "aria-label": label, placeholder: placeholder ?? label, value, autocomplete: "off", spellcheck: "false" };
+  const field = h("input", { type: "search", ...words, oninput: () => whenSet(field.value.trim(), true) });
   return { node: field, field, show: (now) => field.value.trim() === now || (field.value = now) };
 }
 
 // Buttons in a row, one of them pressed; a press of it is a press of "", where that has no button.
 function makePresses(label, choices, value, whenSet) {
   const goesOut = choices.every(([key]) => key !== "");
-  const makeButton = ([key, words, title]) => h("button", { type: "button", value: key, title, onclick: () => whenSet(goesOut && field.value === key ? "" : key) }, words);
+  const press = (key) => whenSet(goesOut && field.value === key ? "" : key);
+  const makeButton = ([key, words, title]) => h("button", { type: "button", value: key, title, onclick: () => press(key) }, words);
   const field = h("span", { class: "presses", role: "group", "aria-label": label }, choices.map(makeButton));
   const showValue = (now) => {
     field.value = now;

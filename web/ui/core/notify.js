@@ -28,7 +28,8 @@ export function makeNotifyButton(id) {
   async function change(isOn) {
     const obstacle = findObstacle() ?? (isOn && (await Notification.requestPermission()) !== "granted" ? "The browser was not allowed to notify." : null);
     if (obstacle) {
-      show(place, h("span", { class: "hint" }, `${obstacle} A webhook works everywhere: `, h("a", { href: makeLink(["settings", "notifications"]) }, "notifications")));
+      const link = h("a", { href: makeLink(["settings", "notifications"]) }, "notifications");
+      show(place, h("span", { class: "hint" }, `${obstacle} A webhook works everywhere: `, link));
       return;
     }
     keep([...readKept().filter((each) => each !== id), ...(isOn ? [id] : [])]);

@@ -1,6 +1,6 @@
 // What stands around every view: the names of the views, who is signed in, how fresh all is.
 
-import { h, setText, show } from "./dom.js";
+import { h, makeChoice, setText, show } from "./dom.js";
 import { hearChanges, retryFeed, watchFeed } from "./live.js";
 import { goTo, makeLink, readAddress, whenViewChanges } from "./router.js";
 import { chooseZone, getZone, nameZone, whenZoneChanges, writeShortTime, ZONES } from "./format.js";
@@ -23,10 +23,12 @@ const writeTitle = (place) => place[0].toUpperCase() + place.slice(1);
 export function buildShell(root) {
   const links = PLACES.map((place) => h("a", { href: makeLink([place]), "data-place": place }, writeTitle(place)));
   const outlet = h("main", { id: "main", tabindex: -1 });
-  const search = h("button", { type: "button", id: "search", class: "plain", title: "Search and commands: / or Ctrl-K", onclick: openBox }, "Search ", h("kbd", null, "/"));
+  const title = "Search and commands: / or Ctrl-K";
+  const search = h("button", { type: "button", id: "search", class: "plain", title, onclick: openBox }, "Search ", h("kbd", null, "/"));
+  const side = h("div", { class: "side" }, search, makeCluster(), makeZoneSwitch(), makeCaller());
   root.append(
     h("a", { class: "skip", href: "#main", onclick: skipToMain }, "Skip to the view"),
-    h("header", { class: "shell" }, h("nav", { "aria-label": "Views" }, links), h("div", { class: "side" }, search, makeCluster(), makeZoneSwitch(), makeCaller())),
+    h("header", { class: "shell" }, h("nav", { "aria-label": "Views" }, links), side),
     makeFreshness(),
     outlet,
   );
@@ -80,14 +82,12 @@ function bindKeys() {
 
 function openKeys() {
   const state = areKeysOn() ? "Single keys act outside of fields." : "Single keys are switched off.";
-  openDialog("Keys", [
-    h("p", null, `${state} `, h("a", { href: makeLink(["settings", "page"]), onclick: (event) => event.target.closest("dialog").querySelector("header button").click() }, "Switch them on or off")),
-    makeKeyTable(),
-  ]);
+  const link = h("a", { href: makeLink(["settings", "page"]), onclick: () => dialog.close() }, "Switch them on or off");
+  const dialog = openDialog("Keys", [h("p", null, `${state} `, link), makeKeyTable()]);
 }
 
 function makeZoneSwitch() {
-  const select = h("select", { "aria-label": "Time zone", onchange: () => chooseZone(select.value) }, Object.entries(ZONES).map(([value, title]) => h("option", { value }, title)));
+  const select = makeChoice("Time zone", Object.entries(ZONES), getZone(), chooseZone);
   const draw = () => {
     select.value = getZone();
     select.title = nameZone();

@@ -32,8 +32,9 @@ const ANCHORS = 200; // so many rows after the first in sight may stand in for i
 //   label      what the table is, for those who hear the page
 //
 // Returns { node, setRows(map, changed), hideSome, selected, sort, chosen, columns, listColumns, count, toCsv, choose, draw, close }.
-export function makeTable({ id, columns, sort, whenSorted, getLink, getParent, isShown = () => true, isWhole = () => true, selects = false, whenSelected, whenChosen, label, chosen }) {
-  columns = columns.map(completeColumn);
+export function makeTable({ id, label, sort, chosen, getLink, getParent, isShown = () => true, isWhole = () => true, selects, ...given }) {
+  const { whenSorted, whenSelected, whenChosen } = given;
+  const columns = given.columns.map(completeColumn);
   const kept = readColumns(id, columns);
   const table = {
     sort,

@@ -37,7 +37,10 @@ const fitsWords = (title, words) => words.every((word) => title.toLowerCase().in
 export function openCommands(more = []) {
   if (document.querySelector("dialog.commands")) return;
   const listId = makeId("found");
-  const field = h("input", { type: "search", role: "combobox", "aria-expanded": "true", "aria-controls": listId, "aria-autocomplete": "list", "aria-label": "Search or command", placeholder: "Search jobs, nodes, users, workflows, runs – or do something", autocomplete: "off", spellcheck: "false", autofocus: true });
+  const controls = { role: "combobox", "aria-expanded": "true", "aria-controls": listId, "aria-autocomplete": "list" };
+  const placeholder = "Search jobs, nodes, users, workflows, runs – or do something";
+  const typing = { autocomplete: "off", spellcheck: "false", autofocus: true };
+  const field = h("input", { type: "search", ...controls, "aria-label": "Search or command", placeholder, ...typing });
   const list = h("ul", { role: "listbox", id: listId, "aria-label": "Found" });
   const words = h("p", { class: "hint", role: "status" });
   const commands = listCommands(more);
@@ -58,7 +61,8 @@ export function openCommands(more = []) {
   }
 
   function makeOption({ title, hint, detail }, at) {
-    return h("li", { role: "option", id: `${listId}-${at}`, onclick: () => take(at), onpointermove: () => point(at) }, h("span", { class: "kind hint" }, hint), h("span", { class: "title" }, title), detail && h("span", { class: "hint" }, detail));
+    const words = [h("span", { class: "kind hint" }, hint), h("span", { class: "title" }, title), detail && h("span", { class: "hint" }, detail)];
+    return h("li", { role: "option", id: `${listId}-${at}`, onclick: () => take(at), onpointermove: () => point(at) }, words);
   }
 
   function point(at) {
@@ -89,8 +93,12 @@ export function openCommands(more = []) {
     try {
       const answer = await get("api/v1/search", { q: asked.split(/\s+/).slice(0, 10).join(" "), limit: MOST_FOUND }, { signal });
       if (signal.aborted) return;
-      found = answer.results.map((row) => ({ title: row.title === row.id ? row.id : `${row.title} (${row.id})`, hint: row.type, detail: row.description, link: findAddress(row) })).filter(({ link }) => link);
-      for (const row of found) row.act = () => goTo(row.link);
+      found = answer.results.filter(findAddress).map((row) => ({
+        title: row.title === row.id ? row.id : `${row.title} (${row.id})`,
+        hint: row.type,
+        detail: row.description,
+        act: () => goTo(findAddress(row)),
+      }));
       foundFor = asked;
       draw();
     } catch (problem) {
