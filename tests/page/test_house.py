@@ -31,6 +31,7 @@ NAMESPACES = ("http://www.w3.org/2000/svg",)
 TEXT = re.compile(r"`(?:[^`\\]|\\.)*`|\"(?:[^\"\\\n]|\\.)*\"")
 COMMENT = re.compile(r"^\s*//.*$", re.M)
 EXPORT = re.compile(r"^export (?:default )?(?:async )?(function\*?|const|let|class) (\w+)", re.M)
+IMPERATIVE = re.compile(r"// (?!The )[A-Z][a-z]*[a-rt-z] ")
 IMPORT = re.compile(r"^(?:import|export)\b[^;]*?from \"(\.[^\"]+)\"", re.M)
 LAZY = re.compile(r"import\(\"(\.[^\"]+)\"\)")
 # The first words of the paths that the page may ask for.
@@ -137,17 +138,20 @@ def test_nothing_comes_from_elsewhere(path: Path) -> None:
 
 
 def list_exports(path: Path) -> Iterator[tuple[str, str, str]]:
-    """Yield kind, name and the line before each export."""
+    """Yield kind, name and the first line of the comment before each export."""
     lines = read(path).splitlines()
     for match in EXPORT.finditer(read(path)):
         number = read(path).count("\n", 0, match.start())
-        yield match[1], match[2], lines[number - 1] if number else ""
+        while number and lines[number - 1].startswith("//"):
+            number -= 1
+        yield match[1], match[2], lines[number]
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_exported_functions_say_what_they_do(path: Path) -> None:
-    functions = [(name, before) for kind, name, before in list_exports(path) if kind.startswith("function")]
-    assert [name for name, before in functions if not before.startswith("//")] == []
+    """A comment stands before each, and begins with a verb in the imperative."""
+    functions = [(name, says) for kind, name, says in list_exports(path) if kind.startswith("function")]
+    assert [(name, says) for name, says in functions if not IMPERATIVE.match(says)] == []
 
 
 def test_exports_are_used_by_others() -> None:

@@ -9,7 +9,7 @@ import { explainLack } from "./signin.js";
 // Make a button; without the scope that it needs it is there, says so and does nothing.
 export function makeButton(label, act, { scope = null, ...props } = {}) {
   const lack = scope && explainLack(scope);
-  return h("button", { type: "button", ...props, ...(lack ? { disabled: true, title: lack } : {}), onclick: act }, label);
+  return h("button", { ...props, ...(lack ? { disabled: true, title: lack } : {}), onclick: act }, label);
 }
 
 // Make the button of an action, with "copy as curl" behind it.

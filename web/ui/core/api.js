@@ -29,12 +29,12 @@ export function makeUrl(path, query = {}) {
   return url;
 }
 
-// Read: the parsed answer. Throws Refused.
+// Read what an operation answers, parsed. Throws Refused.
 export async function get(path, query, options = {}) {
   return (await request("GET", path, { query, ...options })).data;
 }
 
-// Read with what stands beside it: { data, change, total, etag, headers }.
+// Read it with what stands beside it: { data, change, total, etag, headers }.
 export function getWhole(path, query, options = {}) {
   return request("GET", path, { query, ...options });
 }

@@ -103,7 +103,7 @@ export function makeColumnChooser(table) {
     });
     const button = (sign, words, does, act) => {
       const names = { title: words, "aria-label": `${words}: ${column.title}`, "data-do": `${key} ${does}` };
-      return h("button", { type: "button", class: "plain", ...names, onclick: act }, sign);
+      return h("button", { class: "plain", ...names, onclick: act }, sign);
     };
     return h(
       "div",
@@ -118,7 +118,7 @@ export function makeColumnChooser(table) {
     );
   }
 
-  const draw = () => show(list, order().map(makeLine), h("button", { type: "button", onclick: () => (table.forgetColumns(), draw()) }, "As at first"));
+  const draw = () => show(list, order().map(makeLine), h("button", { onclick: () => (table.forgetColumns(), draw()) }, "As at first"));
   list.addEventListener("beforetoggle", draw);
-  return h("span", null, h("button", { type: "button", popovertarget: list.id }, "Columns"), list);
+  return h("span", null, h("button", { popovertarget: list.id }, "Columns"), list);
 }

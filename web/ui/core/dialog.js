@@ -11,7 +11,7 @@ const DOUBLE_CLICK_MS = 500;
 export function openDialog(title, content, { mayClose = () => true, whenClosed } = {}) {
   const id = makeId("dialog");
   const closeMaybe = () => mayClose() && close();
-  const cross = h("button", { type: "button", class: "plain", "aria-label": "Close", onclick: closeMaybe }, "×");
+  const cross = h("button", { class: "plain", "aria-label": "Close", onclick: closeMaybe }, "×");
   const node = h("dialog", { "aria-labelledby": id }, h("header", null, h("h2", { id }, title), cross), content);
   const before = document.activeElement;
   const ending = new AbortController();
@@ -52,13 +52,13 @@ export function askFirst(button, question, act) {
       button.focus();
       resolve(does);
     };
-    const keep = h("button", { type: "button", onclick: () => answer(false) }, "Keep");
+    const keep = h("button", { onclick: () => answer(false) }, "Keep");
     const place = h(
       "span",
       { class: "question", role: "group", "aria-label": question },
       h("span", null, question),
       keep,
-      h("button", { type: "button", class: "danger", onclick: () => answer(true) }, act),
+      h("button", { class: "danger", onclick: () => answer(true) }, act),
     );
     place.addEventListener("keydown", (event) => {
       if (event.key !== "Escape") return;

@@ -2,9 +2,9 @@
 
 const SVG = "http://www.w3.org/2000/svg";
 
-// Make an element: h("a", { href, class, onclick, "aria-label" }, "text", child).
+// Make an element: h("a", { href, class, onclick, "aria-label" }, "text", child). A button sends no form unless told to.
 export function h(tag, props, ...children) {
-  return fill(document.createElement(tag), props, children);
+  return fill(document.createElement(tag), tag === "button" ? { type: "button", ...props } : props, children);
 }
 
 // Make an element of SVG; its properties are attributes.

@@ -69,7 +69,7 @@ export function makeListView(given) {
   const place = h("div", null, h("p", { class: "hint" }, "Loading…"));
   let left = 0; // older rows that were not read
   const marked = h("div", { class: "bar chosen-bar", hidden: true });
-  const chooseNone = h("button", { type: "button", class: "plain", onclick: () => table.selectAll(false) }, "Choose none");
+  const chooseNone = h("button", { class: "plain", onclick: () => table.selectAll(false) }, "Choose none");
   let drawnMarks = [];
 
   // --- the filter ----------------------------------------------------------------------------------------------------
@@ -183,7 +183,7 @@ export function makeListView(given) {
     const isFiltered = list.rows.size > 0 || used().some((field) => !field.isScope);
     if (!isFiltered) return showEmpty(place, ...none());
     const text = list.rows.size > 0 ? `None of ${most} fits the filter.` : `No ${noun} fits the filter.`;
-    return showEmpty(place, text, h("button", { type: "button", onclick: given.clear ?? clear }, "Clear the filter"));
+    return showEmpty(place, text, h("button", { onclick: given.clear ?? clear }, "Clear the filter"));
   }
 
   function showMarked() {
@@ -198,7 +198,7 @@ export function makeListView(given) {
   }
 
   const saveCsv = () => saveFile(`${id}.csv`, writeCsv(listRows(), table.listColumns()), "text/csv");
-  const csv = h("button", { type: "button", title: "Save these rows and columns as CSV", onclick: saveCsv }, "CSV");
+  const csv = h("button", { title: "Save these rows and columns as CSV", onclick: saveCsv }, "CSV");
   const search = controls.find(({ field }) => field.type === "search");
   const unbind = search && heading ? bindKey("f", `Filter the ${lower(title)}`, () => search.field.focus()) : () => {};
   if (heading) setTitle(title);
@@ -259,7 +259,7 @@ function makeControl({ label, placeholder, choices, more, box, isPressed }, valu
 function makePresses(label, choices, value, whenSet) {
   const goesOut = choices.every(([key]) => key !== "");
   const press = (key) => whenSet(goesOut && field.value === key ? "" : key);
-  const makeButton = ([key, words, title]) => h("button", { type: "button", value: key, title, onclick: () => press(key) }, words);
+  const makeButton = ([key, words, title]) => h("button", { value: key, title, onclick: () => press(key) }, words);
   const field = h("span", { class: "presses", role: "group", "aria-label": label }, choices.map(makeButton));
   const showValue = (now) => {
     field.value = now;

@@ -32,7 +32,7 @@ export function notify(text, { kind = "done", detail = null, lasts_ms = kind ===
     "div",
     { class: `notice ${kind}`, role: kind === "failed" ? "alert" : "status" },
     h("div", null, h("p", null, text), detail && h("pre", null, detail)),
-    h("button", { type: "button", class: "plain", "aria-label": "Close the notice", onclick: close }, "×"),
+    h("button", { class: "plain", "aria-label": "Close the notice", onclick: close }, "×"),
   );
   board.node.append(note);
   if (lasts_ms) setTimeout(close, lasts_ms);
@@ -53,7 +53,7 @@ export function showEmpty(place, text, ...actions) {
 export function showProblem(place, what, problem, again) {
   const denied = problem.status === 403;
   const text = denied ? `You may not see ${what[0].toLowerCase()}${what.slice(1)}.` : `${what} could not be loaded.`;
-  const button = h("button", { type: "button", onclick: again }, "Try again");
+  const button = h("button", { onclick: again }, "Try again");
   const why = writeSentence(problem.message);
   return show(place, h("div", { class: "empty failed", role: "alert" }, h("p", null, `${text} ${why}`), !denied && button));
 }
@@ -86,7 +86,7 @@ export async function copyText(text) {
 
 // Make a button that copies a text, and says so.
 export function makeCopyButton(getText, label = "Copy") {
-  const button = h("button", { type: "button", class: "plain copy" }, label);
+  const button = h("button", { class: "plain copy" }, label);
   button.addEventListener("click", async () => {
     const went = await copyText(await getText());
     button.textContent = went ? "Copied" : "Could not copy";

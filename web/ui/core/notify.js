@@ -23,7 +23,7 @@ export function makeNotifyButton(id) {
   const place = h("span", { class: "action" });
   const draw = () => {
     const isKept = readKept().includes(id);
-    show(place, h("button", { type: "button", "aria-pressed": isKept, onclick: () => change(!isKept) }, isKept ? "Will tell you" : "Tell me when it ends"));
+    show(place, h("button", { "aria-pressed": isKept, onclick: () => change(!isKept) }, isKept ? "Will tell you" : "Tell me when it ends"));
   };
   async function change(isOn) {
     const obstacle = findObstacle() ?? (isOn && (await Notification.requestPermission()) !== "granted" ? "The browser was not allowed to notify." : null);

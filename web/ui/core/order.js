@@ -3,14 +3,7 @@
 const collator = new Intl.Collator("en", { numeric: true });
 const isNothing = (value) => value === null || value === undefined || value === "" || (typeof value === "number" && !Number.isFinite(value));
 
-// Compare two values: numbers by size, texts by their words; what is missing comes last.
-function compareValues(one, other) {
-  const [isMissing, isOtherMissing] = [isNothing(one), isNothing(other)];
-  if (isMissing || isOtherMissing) return { isNull: true, order: isMissing === isOtherMissing ? 0 : isMissing ? 1 : -1 };
-  if (typeof one === "number" && typeof other === "number") return { order: one - other };
-  return { order: collator.compare(String(one), String(other)) };
-}
-
+// Numbers are compared by size, texts by their words; what is missing comes last.
 function compareEntries(one, other, sign) {
   if (one.value !== other.value) {
     if (one.isMissing || other.isMissing) {
@@ -67,7 +60,7 @@ export function makeOrder({ getValue, getParent = () => null, isShown = () => tr
   // Put one row in its place; false where that moves others too, so that all are to be sorted.
   function setRow(key, row) {
     const known = order.byKey.get(key);
-    if (known && row !== undefined && known.parent === getParent(row) && compareValues(known.value, getValue(row)).order === 0) {
+    if (known && row !== undefined && known.parent === getParent(row) && Object.is(known.value, getValue(row) ?? null)) {
       known.row = row;
       return true;
     }

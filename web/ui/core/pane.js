@@ -58,7 +58,7 @@ export function showPanes(outlet, head, panes) {
 export function makeTabs({ label, tabs, chosen, whenChosen }) {
   const place = h("div", { role: "tabpanel", id: makeId("panel"), class: "tabpanel" });
   const buttons = tabs.map(({ key, title }) =>
-    h("button", { type: "button", role: "tab", "data-key": key, id: makeId("tab"), "aria-controls": place.id, onclick: () => choose(key) }, title),
+    h("button", { role: "tab", "data-key": key, id: makeId("tab"), "aria-controls": place.id, onclick: () => choose(key) }, title),
   );
   const list = h("div", { role: "tablist", "aria-label": label, class: "tabs", onkeydown: moveFocus }, buttons);
   let close = null;

@@ -24,7 +24,7 @@ export function buildShell(root) {
   const links = PLACES.map((place) => h("a", { href: makeLink([place]), "data-place": place }, writeTitle(place)));
   const outlet = h("main", { id: "main", tabindex: -1 });
   const title = "Search and commands: / or Ctrl-K";
-  const search = h("button", { type: "button", id: "search", class: "plain", title, onclick: openBox }, "Search ", h("kbd", null, "/"));
+  const search = h("button", { id: "search", class: "plain", title, onclick: openBox }, "Search ", h("kbd", null, "/"));
   const side = h("div", { class: "side" }, search, makeCluster(), makeZoneSwitch(), makeCaller());
   root.append(
     h("a", { class: "skip", href: "#main", onclick: skipToMain }, "Skip to the view"),
@@ -112,7 +112,7 @@ function makeCluster() {
 function makeCaller() {
   const place = h("span", { class: "caller" });
   whenCallerChanges(() => {
-    const leave = h("button", { type: "button", class: "plain", onclick: signOut }, "Sign out");
+    const leave = h("button", { class: "plain", onclick: signOut }, "Sign out");
     show(place, h("span", { title: [...me.scopes].join(", ") }, me.user), me.session.has_session && leave);
   });
   return place;
@@ -121,7 +121,7 @@ function makeCaller() {
 // The line that says so when the page is not live any more; what it shows stays.
 function makeFreshness() {
   const text = h("span");
-  const again = h("button", { type: "button", onclick: retryFeed }, "Try now");
+  const again = h("button", { onclick: retryFeed }, "Try now");
   const line = h("p", { class: "stale", role: "status", hidden: true }, text, " ", again);
   let timer = 0;
   let wasLive = false;

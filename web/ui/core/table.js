@@ -48,7 +48,7 @@ export function makeTable({ id, label, sort, chosen, getLink, getParent, isShown
   };
   const head = h("div", { class: "tr head", role: "row", "aria-rowindex": 1 });
   const body = h("div", { class: "tbody", role: "rowgroup" });
-  const above = h("button", { type: "button", class: "above", hidden: true, onclick: goToTop });
+  const above = h("button", { class: "above", hidden: true, onclick: goToTop });
   const node = h(
     "div",
     { class: "table", role: "table", "aria-label": label, tabindex: 0 },
@@ -234,7 +234,7 @@ export function makeTable({ id, label, sort, chosen, getLink, getParent, isShown
     const isSorted = column.key === table.sort.key;
     const mark = isSorted ? (table.sort.descending ? " ↓" : " ↑") : "";
     const direction = isSorted ? (table.sort.descending ? "descending" : "ascending") : "none";
-    const button = h("button", { type: "button", class: "plain", onclick: () => sortBy(column.key) }, column.title, mark);
+    const button = h("button", { class: "plain", onclick: () => sortBy(column.key) }, column.title, mark);
     const cell = h("span", { role: "columnheader", "aria-sort": direction, "data-column": column.key, class: column.numeric ? "numeric" : null }, button);
     cell.append(makeGrip(cell, (width, isLast) => setWidth(column.key, width, isLast)));
     return cell;

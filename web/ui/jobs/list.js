@@ -54,7 +54,7 @@ export function getOwnKey({ parent, row, id }, user) {
   return row?.job_id ?? id;
 }
 
-// The queue forgets jobs soon after their end; a list of the last days has them still.
+// Return whether a list of the last days has a job still; the queue forgets jobs soon after their end.
 export function isKept(job, since) {
   const { days } = findRange(since);
   return days > 0 && !isOpen(job.state) && toMs(job.end_time) > Date.now() - days * DAY_MS;
