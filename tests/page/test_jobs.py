@@ -220,6 +220,25 @@ def test_back_is_the_same_place_and_text_can_be_selected(jobs: dict[str, str], o
     assert tab.evaluate("String(getSelection())") == "beta"
 
 
+def test_what_the_reader_does_survives_updates(
+    site: Server, jobs: dict[str, str], open_tab: Callable[..., Any]
+) -> None:
+    tab = open_tab("#/jobs?sort=job_id")
+    row = find_row(tab, f"{jobs['array']}_*")
+    row.get_by_role("button", name="Tasks of").click()
+    task = find_row(tab, f"{jobs['array']}_3")
+    task.wait_for()
+    field = tab.get_by_role("combobox", name="Filter")
+    field.evaluate("field => { field.value = 'job_na'; }")  # typed, and not asked for yet
+    find_row(tab, jobs["beta"]).get_by_text("beta").evaluate("node => getSelection().selectAllChildren(node)")
+    made = submit(site, "another")
+    find_row(tab, made).wait_for()
+    site.http.delete(f"/api/v1/jobs/{made}")
+    find_row(tab, made).get_by_text("cancelled").wait_for()
+    assert task.is_visible() and field.input_value() == "job_na"
+    assert tab.evaluate("String(getSelection())") == "beta"
+
+
 def test_keys_alone(site: Server, jobs: dict[str, str], open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/jobs")
     find_row(tab, jobs["gamma"]).wait_for()

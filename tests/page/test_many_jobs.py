@@ -90,6 +90,16 @@ def test_ten_thousand_jobs_hold_still_under_changes(queue: tuple[Queue, Server],
     assert key == anchor[0] and abs(top - anchor[1]) < 1.5
 
 
+def test_mine_come_first_and_others_only_when_they_are_wanted(
+    queue: tuple[Queue, Server], open_tab: Callable[..., Any]
+) -> None:
+    tab = open_tab("#/jobs", url=queue[1].url)
+    tab.get_by_text("You have no jobs").wait_for()
+    assert tab.locator(".tbody [role=row]").count() == 0
+    tab.get_by_role("button", name="Show the jobs of all users").click()
+    tab.get_by_text("10,000 jobs:").wait_for()
+
+
 def test_back_leads_to_the_same_row(queue: tuple[Queue, Server], open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/jobs?who=all&since=now&sort=job_id", url=queue[1].url)
     tab.get_by_text("10,000 jobs:").wait_for()

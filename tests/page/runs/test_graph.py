@@ -25,10 +25,8 @@ MAKE = """async ({ jobs, width }) => {
   if (width) box.style.width = `${width}px`;
   box.append(graph.node);
   window.graph = graph;
-  const began = performance.now();
   await graph.setJobs(jobs);
   await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  return performance.now() - began;
 }"""
 # How light the fills are, 0 to 255, as a grey printer sees them.
 GREYS = """(all) => all.map((one) => {
@@ -128,10 +126,10 @@ def test_equal_siblings_are_one_group_that_opens_in_place(page: Any) -> None:
     page.locator(".canvas .node[data-key=fold_3]").wait_for(state="detached")
 
 
-def test_two_thousand_jobs_are_placed_within_a_second_and_only_those_in_sight_drawn(page: Any) -> None:
+def test_two_thousand_jobs_are_placed_by_a_worker_and_only_those_in_sight_drawn(page: Any) -> None:
     jobs = [{"name": f"job_{at}", "status": "PENDING", "depends_on": _list_needs(at)} for at in range(2000)]
-    spent_ms = page.evaluate(MAKE, {"jobs": jobs})
-    print(f"2,000 jobs: {spent_ms:.0f} ms")
+    with page.expect_worker(lambda worker: "workers/layout.js" in worker.url):
+        page.evaluate(MAKE, {"jobs": jobs})
     assert page.locator(".graph[data-nodes='2000']").count() == 1
     page.get_by_role("button", name="As large as text").click()
     nodes = page.locator(".canvas .node")

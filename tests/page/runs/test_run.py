@@ -42,7 +42,9 @@ def test_a_run_is_seen_live_to_its_end(site: Server, tab: Any, tmp_path: Path) -
     expect(tab.locator(".gantt .row")).to_have_count(3)
     expect(tab.locator(".gantt .row[data-key=report] .blocked")).to_have_count(1)
     expect(tab).to_have_title(re.compile("^▶ 1/3 live"))
-    expect(tab.locator("link[rel=icon]")).to_have_attribute("href", re.compile("^data:image/svg"))
+    icon = tab.locator("link[rel=icon]")
+    expect(icon).to_have_attribute("href", re.compile("^data:image/svg"))
+    icon_while_running = icon.get_attribute("href")
     tab.get_by_role("button", name="Larger").click()
     tab.mouse.move(700, 300)
     zoomed = tab.locator(".canvas > g").get_attribute("transform")
@@ -53,6 +55,7 @@ def test_a_run_is_seen_live_to_its_end(site: Server, tab: Any, tmp_path: Path) -
     expect(node(tab, "report")).to_have_class(re.compile("done"))
     expect(tab.get_by_text("3 of 3 jobs done", exact=True)).to_be_visible()
     expect(tab).to_have_title(re.compile("^✓ 3/3 live"))
+    expect(icon).not_to_have_attribute("href", icon_while_running or "")
     assert tab.locator(".canvas > g").get_attribute("transform") == zoomed, "zoom and place survive"
     node(tab, "train").click()
     tab.get_by_role("tab", name="Result").click()
@@ -234,6 +237,25 @@ def test_a_pane_that_fails_leaves_the_others(site: Server, tab: Any, tmp_path: P
     tab.get_by_role("button", name="Try again").click()
     expect(tab.get_by_label(re.compile("^Script of"))).to_contain_text("#!/bin/bash")
     tab.troubles.expect("500")
+
+
+def test_nothing_waits_for_a_log(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "slow")
+    runs.let_fail()
+    run_id = runs.start()
+    runs.await_end(run_id)
+    held: list[Any] = []
+    tab.route("**/logs/**", lambda route: held.append(route))
+    tab.goto(f"/#/runs/{run_id}")
+    expect(node(tab, "report")).to_be_visible()
+    expect(tab.locator(".gantt .row")).to_have_count(3)
+    expect(tab.get_by_role("region", name="What failed")).to_contain_text("1 job failed")
+    eventually(lambda: held)
+    expect(tab.locator(".log-text")).to_have_count(0)
+    for route in held:
+        route.continue_()
+    tab.unroute_all(behavior="ignoreErrors")
+    expect(tab.locator(".log-text").get_by_text("began", exact=True)).to_be_visible()
 
 
 def test_a_run_that_is_not_there(tab: Any) -> None:
