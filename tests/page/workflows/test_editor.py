@@ -72,6 +72,15 @@ def test_what_is_no_yaml_is_told_where_it_is_mended(site: Server, open_tab: Open
     expect(tab.get_by_role("list", name="Problems").get_by_role("listitem")).to_have_count(0)
 
 
+def test_a_problem_far_right_comes_into_sight(site: Server, open_tab: OpenTab) -> None:
+    put(site, "wide")
+    tab, field = open_workflow(open_tab, "wide")
+    field.fill(TEXT.replace("[echo, read]", f"[{'echo, ' * 100}'a' 'b']"))
+    tab.get_by_role("button", name="Line 11, column 619").click()
+    assert field.evaluate("field => [field.scrollLeft > 1000, document.activeElement === field]") == [True, True]
+    assert field.evaluate("field => field.value.slice(field.selectionStart)").startswith("'b'")
+
+
 def test_the_last_good_graph_stays(site: Server, open_tab: OpenTab) -> None:
     put(site, "graphed")
     tab, field = open_workflow(open_tab, "graphed")
@@ -100,6 +109,19 @@ def test_tab_indents_and_escape_then_tab_leaves(site: Server, open_tab: OpenTab)
     tab.keyboard.press("Tab")
     assert not field.evaluate("field => document.activeElement === field")
     assert "\t" not in field.input_value()
+
+
+def test_lines_are_commented_out_and_in_again(site: Server, open_tab: OpenTab) -> None:
+    put(site, "commented")
+    tab, field = open_workflow(open_tab, "commented")
+    select = "field => field.setSelectionRange(field.value.indexOf('  - name: read'), field.value.length)"
+    field.focus()
+    field.evaluate(select)
+    tab.keyboard.press("Control+/")
+    out = "  # - name: read\n    # command: [echo, read]\n    # depends_on: [write]\n"
+    expect(field).to_have_value(TEXT[: TEXT.index("  - name: read")] + out)
+    tab.keyboard.press("Control+/")
+    expect(field).to_have_value(TEXT)
 
 
 def test_enter_keeps_the_indentation(site: Server, open_tab: OpenTab) -> None:

@@ -30,7 +30,7 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
   const listId = makeId("problems");
   const field = h("textarea", {
     class: "editor-field", wrap: "off", spellcheck: "false", autocapitalize: "off", autocomplete: "off", readonly: isReadOnly,
-    "aria-label": `${label}. Tab indents; Escape and then Tab leaves the field`, "aria-describedby": listId,
+    "aria-label": `${label}. Tab indents, Ctrl and slash comments out; Escape and then Tab leaves the field`, "aria-describedby": listId,
   });
   const numbers = h("pre");
   const paint = h("pre");
@@ -122,10 +122,11 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
 
   function goTo(line, column) {
     const at = findOffset(line ?? 1, column);
-    field.focus();
     field.setSelectionRange(at, at);
-    field.scrollTop = Math.max(0, ((line ?? 1) - 1) * LINE_PX - field.clientHeight / 2);
     field.scrollLeft = 0;
+    field.blur(); // a field that gets the focus scrolls to its caret, also sideways
+    field.focus();
+    field.scrollTop = Math.max(0, ((line ?? 1) - 1) * LINE_PX - field.clientHeight / 2);
     drawSoon();
   }
 
@@ -162,10 +163,14 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
     const mayLeave = editor.mayLeave;
     if (event.key !== "Shift") editor.mayLeave = false;
     if (offer?.press(event)) return;
+    const isCommand = event.ctrlKey || event.metaKey;
     if (event.key === "Escape") editor.mayLeave = true;
-    else if (event.key === "s" && (event.ctrlKey || event.metaKey)) {
+    else if (event.key === "s" && isCommand) {
       event.preventDefault();
       whenSaved();
+    } else if (event.key === "/" && isCommand && !field.readOnly) {
+      event.preventDefault();
+      changeLines(toggleComments);
     } else if (field.readOnly || event.ctrlKey || event.metaKey || event.altKey) return;
     else if (event.key === "Tab" && !mayLeave) {
       event.preventDefault();
@@ -178,10 +183,17 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
 
   function indent(isBack) {
     const { value, selectionStart: start, selectionEnd: end } = field;
+    if (start < end || isBack) return changeLines((text) => (isBack ? text.replace(/^ {1,2}/gm, "") : text.replace(/^(?=.)/gm, "  ")));
+    return insert(start, end, " ".repeat(2 - ((start - value.lastIndexOf("\n", start - 1) - 1) % 2)));
+  }
+
+  // Change the lines that are selected, as if they were typed.
+  function changeLines(change) {
+    const { value, selectionStart: start, selectionEnd: end } = field;
     const first = value.lastIndexOf("\n", start - 1) + 1;
-    if (start === end && !isBack) return insert(start, end, " ".repeat(2 - ((start - first) % 2)));
-    const text = value.slice(first, end > start ? end - 1 : end) + /^.*/.exec(value.slice(end > start ? end - 1 : end))[0];
-    const changed = isBack ? text.replace(/^ {1,2}/gm, "") : text.replace(/^(?=.)/gm, "  ");
+    const last = end > start ? end - 1 : end;
+    const text = value.slice(first, last) + /^.*/.exec(value.slice(last))[0];
+    const changed = change(text);
     if (changed === text) return;
     insert(first, first + text.length, changed);
     const at = Math.max(first, start + changed.length - text.length);
@@ -228,6 +240,11 @@ export function makeProblemMark(severity) {
 
 // Write why something is wrong; where its line is known, without the path of keys.
 export const writeReason = ({ line, reason }) => (line ? reason.replace(/^[\w.-]+: /, "") : reason);
+
+function toggleComments(text) {
+  const isOut = text.split("\n").every((line) => /^\s*(#|$)/.test(line));
+  return isOut ? text.replace(/^( *)# ?/gm, "$1") : text.replace(/^ *(?=\S)/gm, "$&# ");
+}
 
 function sumBefore(place, edits, measure) {
   return edits.filter(({ from, to }) => to <= place && from < place).reduce((sum, edit) => sum + measure(edit), 0);
