@@ -5,6 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 import os
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
@@ -318,11 +319,11 @@ def test_a_job_that_waits_has_no_log(client: Client) -> None:
 
 
 def test_a_file_of_others_is_refused(client: Client, folder: Path) -> None:
-    (folder / "link").symlink_to("/etc/passwd")
-    body = {"script": "#!/bin/bash\ntrue\n", "standard_output": f"{folder}/real"}
+    real = Path(mkdtemp(dir=folder)) / "real"  # each time another: a job must never write through the link of an earlier one
+    body = {"script": "#!/bin/bash\ntrue\n", "standard_output": str(real)}
     made = client.post("/api/v1/jobs", json=body).json()["job_id"]
     eventually(lambda: client.get(f"/api/v1/jobs/{made}/output").json()["complete"])
-    (folder / "real").unlink()
-    (folder / "real").symlink_to("/etc/passwd")
+    real.unlink()
+    real.symlink_to("/etc/passwd")
     for path in ("", "/search?q=root", "/file"):
         assert client.get(f"/api/jobs/{made}/logs/stdout{path}").status_code == 403, path

@@ -306,6 +306,18 @@ def test_the_download_is_the_original(tab: Any, job: LogJob) -> None:
     assert waiting.value.suggested_filename == "out"
 
 
+def test_a_printed_log_says_which_lines_it_has(tab: Any, job: LogJob) -> None:
+    job.write(number_lines(1, 50_000))
+    show_log(tab, job)
+    expect(line(tab, "line 50000")).to_be_in_viewport()
+    tab.evaluate("dispatchEvent(new Event('beforeprint'))")
+    expect(tab.get_by_text("Lines 49,601 to 50,000, which are around those in sight")).to_be_visible()
+    expect(tab.locator(".log-row")).to_have_count(400)
+    tab.evaluate("dispatchEvent(new Event('afterprint'))")
+    expect(tab.get_by_text("Lines 49,601 to")).to_be_hidden()
+    expect(line(tab, "line 50000")).to_be_in_viewport()
+
+
 def test_lines_have_addresses(tab: Any, job: LogJob, open_tab: Callable[..., Any], tmp_path: Path) -> None:
     job.write(number_lines(1, 50_000))
     job.stderr.write_text(number_lines(1, 30, " of stderr"))
