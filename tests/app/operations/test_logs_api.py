@@ -319,7 +319,7 @@ def test_a_job_that_waits_has_no_log(client: Client) -> None:
 
 
 def test_a_file_of_others_is_refused(client: Client, folder: Path) -> None:
-    real = Path(mkdtemp(dir=folder)) / "real"  # each time another: a job must never write through the link of an earlier one
+    real = Path(mkdtemp(dir=folder)) / "real"  # no job writes through the link of an earlier run
     body = {"script": "#!/bin/bash\ntrue\n", "standard_output": str(real)}
     made = client.post("/api/v1/jobs", json=body).json()["job_id"]
     eventually(lambda: client.get(f"/api/v1/jobs/{made}/output").json()["complete"])
