@@ -27,6 +27,7 @@ from engine.tasks import wait_for_event
 from slurm_shim.cluster import Cluster
 from store.errors import StoreError
 from store.kinds import KINDS, Key
+from store.rules.monitoring.alerts import describe_problems
 from store.times import to_rfc3339
 
 log = logging.getLogger("sluice")
@@ -169,7 +170,7 @@ def summarize_health(server: Server) -> dict[str, Any]:
     reasons = [f"SLURM does not answer: {slurm['error']}"] if slurm["error"] else []
     reasons += [failure] if failure else []
     reasons += [f"audit entries lost: {server.audit.lost} ({server.audit.problem})"] if server.audit.lost else []
-    reasons += [f"{watch['problems']} problems with files, see /api/store/problems"] if watch["problems"] else []
+    reasons += [describe_problems(watch["problems"])] if watch["problems"] else []
     reasons += [f"the task {name} failed and was started again" for name in down]
     mode = (watch["watch"] or {}).get("mode", "off")
     return {

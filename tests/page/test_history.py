@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -124,6 +126,48 @@ def test_keys_alone(ended: Server, open_tab: Callable[..., Any]) -> None:
     tab.get_by_role("dialog").wait_for()
     tab.keyboard.press("Escape")
     tab.get_by_role("dialog").wait_for(state="detached")
+
+
+def test_who_may_only_look_is_not_offered_to_make_files(ended: Server, open_tab: Callable[..., Any]) -> None:
+    headers = {"Authorization": f"Bearer {ended.tokens['read']}"}
+    tab = open_tab("#/history", extra_http_headers=headers)
+    tab.get_by_text("3 jobs: 1 failed").wait_for()
+    for name in ("Export…", "Report…"):
+        button = tab.get_by_role("button", name=name)
+        assert button.is_disabled() and "needs the scope write" in button.get_attribute("title")
+    tab.get_by_role("tab", name="Exports and reports").click()
+    tab.get_by_text("There are no exports or reports").or_(tab.get_by_role("table")).first.wait_for()
+
+
+def test_ten_thousand_jobs_and_their_sums(ended: Server, open_tab: Callable[..., Any]) -> None:
+    query = {"start_time": "now-1d", "state": "COMPLETED"}
+    row = ended.http.get("/api/v1/jobs", params=query).json()["jobs"][0]
+
+    def make_row(number: int) -> dict[str, Any]:
+        name = {"job_id": str(90_000 + number), "job_name": f"many-{number}", "user": f"user{number % 40}"}
+        return row | name | {"elapsed_time": "1:00:00", "cpu_count": 2, "gpus": number % 2}
+
+    def answer(route: Any) -> None:
+        asked = parse_qs(urlsplit(route.request.url).query)
+        offset, limit = (int(asked.get(name, ["0"])[0]) for name in ("offset", "limit"))
+        rows = [make_row(number) for number in range(offset, min(offset + limit, 12_000))]
+        body = {"jobs": rows, "total": 12_000, "has_more": offset + limit < 12_000}
+        route.fulfill(body=json.dumps(body), headers={"content-type": "application/json", "x-change": "zz-1"})
+
+    tab = open_tab("#/settings/page")
+    tab.get_by_role("heading", name="Times").wait_for()
+    tab.route("**/api/v1/jobs?*", answer)
+    tab.goto("/#/history")
+    count = tab.get_by_text("(the newest of 12,000; filter to see older ones)")
+    count.wait_for()
+    read = int(count.inner_text().split()[0].replace(",", ""))
+    assert read >= 10_000
+    total = tab.get_by_role("row").filter(has=tab.get_by_role("rowheader", name="All"))
+    assert total.get_by_role("cell").all_inner_texts() == [f"{read:,}", "0", f"{2 * read:,}", f"{read // 2:,}"]
+    assert tab.get_by_role("columnheader", name="User").first.inner_text() == "User"
+    assert tab.locator(".tbody [role=row]").count() < 100
+    table = tab.get_by_role("table", name="Jobs that ended")
+    assert table.get_attribute("aria-rowcount") == str(read + 1)
 
 
 # Last of those that count, since there is one job more after it.

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -100,6 +102,38 @@ def test_a_report_is_deleted_only_after_a_question(reported: Server, open_tab: C
     tab.get_by_text("The report of job gone is deleted").wait_for()
     tab.get_by_role("link", name="Status reports").click()
     tab.get_by_role("heading", name="Status reports").wait_for()
+
+
+def test_who_may_only_look_is_not_offered_what_changes_it(reported: Server, open_tab: Callable[..., Any]) -> None:
+    headers = {"Authorization": f"Bearer {reported.tokens['read']}"}
+    tab = open_tab("#/reports", extra_http_headers=headers)
+    tab.get_by_role("link", name="lost-1").click()
+    tab.get_by_role("region", name="Log of log").get_by_text("line").first.wait_for()
+    remove = tab.get_by_role("button", name="Delete the report")
+    assert remove.is_disabled() and "needs the scope write" in remove.get_attribute("title")
+
+
+def test_ten_thousand_of_them(reported: Server, open_tab: Callable[..., Any]) -> None:
+    """The newest two thousand are read; how many there are, and how to see the others, is said."""
+    row = reported.http.get("/srtslurm/api/jobs").json()["jobs"][0]
+
+    def answer(route: Any) -> None:
+        page = int(parse_qs(urlsplit(route.request.url).query)["page"][0])
+        rows = [row | {"job_id": f"many-{page}-{number}", "status": "completed"} for number in range(100)]
+        body = json.dumps({"jobs": rows, "total": 10_000, "page": page, "per_page": 100})
+        route.fulfill(body=body, headers={"content-type": "application/json", "x-change": "zz-1"})
+
+    tab = open_tab("#/settings/page")
+    tab.get_by_role("heading", name="Times").wait_for()
+    tab.route("**/srtslurm/api/jobs?*", answer)
+    tab.goto("/#/reports")
+    tab.get_by_text("2,000 jobs (the newest of 10,000; filter to see older ones)").wait_for()
+    assert tab.locator(".tbody [role=row]").count() < 100
+    table = tab.get_by_role("table", name="Status reports")
+    assert table.get_attribute("aria-rowcount") == "2001"
+    table.focus()
+    tab.keyboard.press("End")
+    tab.locator(".tbody [aria-rowindex='2001']").wait_for()
 
 
 def test_one_that_is_not_there(reported: Server, open_tab: Callable[..., Any]) -> None:

@@ -125,9 +125,21 @@ def _find_failures(now: Condition) -> list[Cause]:
     if now.store_error:
         found.append(Cause("store", "critical", "system", "The store cannot be written", now.store_error, "store"))
     if now.problem_count:
-        text = f"{now.problem_count} problems with files, see /api/store/problems."
+        text = f"{describe_problems(now.problem_count)}."
         found.append(Cause("files", "warning", "system", "Files that are wrong", text, "store"))
     return found
+
+
+def describe_problems(count: int) -> str:
+    """Describe how many files are wrong, and where that is told.
+
+    >>> describe_problems(1)
+    '1 file has a problem; GET /api/store/problems says which and why'
+    >>> describe_problems(2)
+    '2 files have problems; GET /api/store/problems says which and why'
+    """
+    words = "file has a problem" if count == 1 else "files have problems"
+    return f"{count} {words}; GET /api/store/problems says which and why"
 
 
 def choose_severity(value: float, limit: Threshold | None, before: str | None) -> Literal["warning", "critical"] | None:

@@ -109,7 +109,7 @@ async def test_endpoints_are_told_once_that_it_came_and_that_it_went(tmp_path: P
         assert list_deliveries(world) == [(1, "warning")], "not who wants none, only critical ones, or is disabled"
         (row,) = world.server.notifications.outbox.list_deliveries(None, None, 100)
         assert (row["event"]["event"], row["event"]["target_ref"]) == ("alert.raised", f"alert:{alert['alert_id']}")
-        assert row["event"]["message"].startswith("1 problems with files")
+        assert row["event"]["message"].startswith("1 file has a problem")
         # Killed before it remembered: what is in the outbox is known there.
         kept = world.store.alerts.get(alert["alert_id"])
         await world.store.alerts.put(kept.id, kept.model_copy(update={"told": []}))

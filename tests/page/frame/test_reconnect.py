@@ -2,16 +2,75 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import socket
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from playwright import sync_api
 
 from tests.app_server import Server
+from tests.page.conftest import watching
 
 pytestmark = pytest.mark.browser
 HELD = {"job_name": "held", "script": "#!/bin/bash\n#SBATCH -H\ntrue\n"}
+
+
+class Wire:
+    """What lies between browser and server: it carries all bytes, until it is cut."""
+
+    def __init__(self, port: int) -> None:
+        self.to, self.is_cut = port, False
+        self.ends: list[socket.socket] = []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self.listener.getsockname()[1]
+        self._begin(self._accept)
+
+    def _begin(self, act: Callable[..., None], *given: Any) -> None:
+        threading.Thread(target=act, args=given, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                near, _ = self.listener.accept()
+            except OSError:
+                return
+            if self.is_cut:
+                near.close()
+                continue
+            far = socket.create_connection(("127.0.0.1", self.to))
+            self.ends += [near, far]
+            self._begin(self._carry, near, far)
+            self._begin(self._carry, far, near)
+
+    def _carry(self, source: socket.socket, target: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65536):
+                target.sendall(data)
+            target.shutdown(socket.SHUT_WR)
+
+    def cut(self) -> None:
+        """Carry nothing any more."""
+        self.is_cut = True
+        for end in self.ends:
+            with contextlib.suppress(OSError):
+                end.shutdown(socket.SHUT_RDWR)
+
+    def mend(self) -> None:
+        """Carry what is sent from now on."""
+        self.is_cut = False
+
+
+@pytest.fixture
+def wire(site: Server) -> Iterator[Wire]:
+    """A wire to the server."""
+    made = Wire(site.port)
+    yield made
+    made.cut()
+    made.listener.close()
 
 
 @pytest.fixture
@@ -68,6 +127,51 @@ def test_a_frozen_tab_has_missed_nothing(site: Server, open_tab: Callable[..., A
     second = site.http.post("/api/v1/jobs", json=HELD).json()["job_id"]
     state.send("Page.setWebLifecycleState", {"state": "active"})
     tab.get_by_role("link", name=second, exact=True).wait_for()
+
+
+def test_a_browser_that_was_offline_keeps_its_place_and_misses_nothing(browser: Any, site: Server, wire: Wire) -> None:
+    made = [site.http.post("/api/v1/jobs", json=HELD).json()["job_id"] for _ in range(60)]
+    with watching(browser, f"http://127.0.0.1:{wire.port}", viewport={"width": 1440, "height": 600}) as tab:
+        tab.goto("/#/jobs")
+        seen = tab.get_by_role("link", name=made[20], exact=True)
+        seen.scroll_into_view_if_needed()
+        seen.hover()
+        before = seen.bounding_box()
+        tab.context.set_offline(True)
+        wire.cut()
+        tab.get_by_text("Not live since ").wait_for()
+        assert seen.bounding_box()["y"] > before["y"] and seen.is_visible(), "what was known stays, below the line"
+        site.http.delete(f"/api/v1/jobs/{made[21]}")
+        new = [site.http.post("/api/v1/jobs", json=HELD).json()["job_id"] for _ in range(3)]
+        wire.mend()
+        tab.context.set_offline(False)
+        for each in new:
+            tab.get_by_role("link", name=each, exact=True).wait_for(state="attached")
+        row = tab.get_by_role("row").filter(has=tab.get_by_role("link", name=made[21], exact=True))
+        row.get_by_text("cancelled").wait_for()
+        tab.get_by_text("Not live since ").wait_for(state="hidden")
+        assert seen.bounding_box() == before
+        tab.troubles[:] = [trouble for trouble in tab.troubles if "ERR_" not in trouble]
+
+
+HIDE = """(hidden) => {
+  Object.defineProperty(document, "hidden", { get: () => hidden, configurable: true });
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+def test_a_hidden_tab_tells_in_its_title_and_is_up_to_date_when_it_is_looked_at(
+    site: Server, open_tab: Callable[..., Any]
+) -> None:
+    tab = open_tab("#/jobs")
+    tab.get_by_text("You have no jobs").wait_for()
+    tab.evaluate(HIDE, True)
+    site.http.post("/api/v1/jobs", json=HELD)
+    sync_api.expect(tab).to_have_title("○ 1 waiting Jobs – Sluice")
+    second = site.http.post("/api/v1/jobs", json=HELD).json()["job_id"]
+    tab.evaluate(HIDE, False)
+    tab.get_by_role("link", name=second, exact=True).wait_for()
+    sync_api.expect(tab).to_have_title("○ 2 waiting Jobs – Sluice")
 
 
 def test_a_form_that_is_open_outlives_a_restart(site: Server, open_tab: Callable[..., Any]) -> None:

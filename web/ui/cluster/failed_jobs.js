@@ -15,22 +15,36 @@ const LAST_LINES = 5;
 
 // Read my jobs and the runs that failed last: { key, link, name, state, at, why }.
 async function loadFailed(signal) {
+  const user = me.session.job_user;
   const [{ jobs }, runs] = await Promise.all([
-    get("api/v1/jobs", { user: me.session.job_user, state: STATES, sort: "end_time", order: "desc", limit: MOST }, { signal }),
+    get("api/v1/jobs", { user, state: STATES, sort: "end_time", order: "desc", limit: MOST }, { signal }),
     get("api/workflows/runs", { status: "failed", limit: MOST }, { signal }),
   ]);
   const rows = [
-    ...jobs.map((job) => ({ id: job.job_id, link: ["jobs", job.job_id], name: `job ${job.job_name ?? job.job_id}`, state: job.state, at: job.end_time, why: describeEnd(job) })),
-    ...runs.map((run) => ({ link: ["runs", run.id], name: `run ${run.workflow_name}`, state: run.status, at: run.completed_at, why: run.error?.split("\n")[0] })),
+    ...jobs.map((job) => ({
+      ...job,
+      id: job.job_id,
+      link: ["jobs", job.job_id],
+      name: `job ${job.job_name ?? job.job_id}`,
+      at: job.end_time,
+      why: describeEnd(job),
+    })),
+    ...runs.map(({ id, workflow_name, status, completed_at, error }) => ({
+      link: ["runs", id],
+      name: `run ${workflow_name}`,
+      state: status,
+      at: completed_at,
+      why: error?.split("\n")[0],
+    })),
   ];
   return rows.sort((one, other) => String(other.at).localeCompare(String(one.at))).slice(0, MOST);
 }
 
-const lastLines = new Map(); // by job: the last line that it wrote, read once
+const lastLines = new Map(); // by job: a promise of the last line that it wrote
 
 async function showLastLine(place, id) {
-  if (!lastLines.has(id)) lastLines.set(id, await readLastLine(id));
-  setText(place, lastLines.get(id));
+  if (!lastLines.has(id)) lastLines.set(id, readLastLine(id));
+  setText(place, await lastLines.get(id));
 }
 
 async function readLastLine(id) {
@@ -45,7 +59,8 @@ async function readLastLine(id) {
 function makeRow({ id, link, name, state, at, why }) {
   const line = h("code", { class: "last-line" });
   if (id) showLastLine(line, id);
-  return h("li", null, h("div", { class: "item" }, makeState(state), h("a", { href: makeLink(link), title: name }, name), makeAge(at)), h("p", null, why), line);
+  const head = h("div", { class: "item" }, makeState(state), h("a", { href: makeLink(link), title: name }, name), makeAge(at));
+  return h("li", null, head, h("p", null, why), line);
 }
 
 // Make the pane.

@@ -1,7 +1,6 @@
 // Some jobs beside a node or a partition, as a table.
 
 import { h, renew } from "../core/dom.js";
-import { get } from "../core/api.js";
 import { makeLink } from "../core/router.js";
 import { readDuration, writeCount, writeDuration, writeTime } from "../core/format.js";
 import { findFamily } from "../core/states.js";
@@ -19,9 +18,14 @@ const COLUMNS = {
   priority: ["Priority", (job) => job.priority, "numeric"],
   submitted: ["Submitted", (job) => writeTime(job.submit_time), "nowrap"],
   began: ["Began", (job) => writeTime(job.start_time), "nowrap"],
-  elapsed: ["Elapsed", (job) => (findFamily(job.state) === "running" && job.start_time ? makeAge(job.start_time, "elapsed") : writeDuration(readDuration(job.elapsed_time))), "nowrap"],
-  why: ["Why it waits", (job) => job.reason_text ?? job.reason],
+  elapsed: ["Elapsed", writeElapsed, "nowrap"],
+  why: ["Why it waits", (job) => job.reason_text ?? job.reason, "told"],
 };
+
+function writeElapsed({ state, start_time, elapsed_time }) {
+  if (findFamily(state) === "running" && start_time) return makeAge(start_time, "elapsed");
+  return writeDuration(readDuration(elapsed_time));
+}
 
 // Make the pane: the jobs that a query finds, with some of the columns above; `none` is said where there are none.
 export function makeJobsPane({ title, none, query, columns, isOwn }) {
@@ -31,11 +35,14 @@ export function makeJobsPane({ title, none, query, columns, isOwn }) {
     kinds: ["job"],
     isOwn,
     calm_ms: 3000,
-    load: ({ signal }) => get("api/v1/jobs", { ...query, limit: MOST }, { signal }),
+    load: "api/v1/jobs",
+    query: { ...query, limit: MOST },
     draw(place, { jobs, total }) {
       if (jobs.length === 0) return showEmpty(place, none);
-      const rows = jobs.map((job) => [[h("a", { href: makeLink(["jobs", job.job_id]) }, job.job_id), " ", job.job_name], ...chosen.map(([, write]) => write(job))]);
-      renew(place, makePlainTable(title, ["Job", ...chosen.map(([name, , kind]) => [name, kind])], rows), total > MOST && h("p", { class: "hint" }, `${MOST} of ${writeCount(total, "job")}.`));
+      const write = ({ job_id, job_name }) => [h("a", { href: makeLink(["jobs", job_id]) }, job_id), " ", job_name];
+      const rows = jobs.map((job) => [write(job), ...chosen.map(([, writeCell]) => writeCell(job))]);
+      const more = total > MOST && h("p", { class: "hint" }, `${MOST} of ${writeCount(total, "job")}.`);
+      renew(place, makePlainTable(title, ["Job", ...chosen.map(([name, , kind]) => [name, kind])], rows), more);
     },
   });
 }

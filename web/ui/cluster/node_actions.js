@@ -20,15 +20,17 @@ export function makeNodeActions(node) {
     call: () => ({ method: "PUT", path: `${path}/resume` }),
     done: () => `${name} is given back`,
   });
-  return h("span", { class: "bar" }, isOut && resume, makeButton(isOut ? "Change the reason…" : "Drain…", () => openDrain(node, path), { scope: "admin", class: "danger" }));
+  const label = isOut ? "Change the reason…" : "Drain…";
+  const drain = makeButton(label, () => openDrain(node, path), { scope: "admin", class: "danger" });
+  return h("span", { class: "bar" }, isOut && resume, drain);
 }
 
 function openDrain({ node_name: name, reason, jobs }, path) {
-  const running = jobs.length > 0 ? `${writeCount(jobs.length, "job")} on ${name} may end as they would; no new ones start there.` : `No job runs on ${name}; none will start there.`;
+  const running = jobs.length > 0 ? `${writeCount(jobs.length, "job")} on ${name} may go on to the end` : `No job runs on ${name}`;
   openForm(
     `Drain ${name}`,
     [
-      h("p", null, running),
+      h("p", null, `${running}; none will start there.`),
       ["reason", "Reason", "SLURM demands one; everybody sees it", { required: true, maxlength: 1024, value: reason ?? "" }],
       ["timeout", "Give back after", "30m, 2h, 1d12h; until somebody resumes it if left out", { placeholder: "for good" }],
     ],

@@ -4,10 +4,18 @@ import { base, getWhole } from "./api.js";
 import { comparePositions, followFeed } from "./feed.js";
 import { makeCalm, makeListeners, oncePerFrame } from "./dom.js";
 
-const JOIN_MS = 100; // so long changes are collected while the page is hidden
+const HIDDEN_MS = 5000; // so long changes are collected while the page is hidden: its title follows them
 
 const NOT_YET = { live: false, since: Date.now(), status: null };
-const feed = { port: null, start: null, batches: makeListeners(), gaps: makeListeners(), states: makeListeners(), state: NOT_YET };
+const feed = {
+  port: null,
+  start: null,
+  batches: makeListeners(),
+  gaps: makeListeners(),
+  states: makeListeners(),
+  looks: makeListeners(), // somebody looks at the page again
+  state: NOT_YET,
+};
 
 // Join the stream of this browser. Where there are no shared workers, the page reads a stream of its own.
 export function joinFeed() {
@@ -23,7 +31,12 @@ export function joinFeed() {
   } else {
     joinAlone(url);
   }
-  document.addEventListener("visibilitychange", () => document.hidden || retryFeed());
+  document.addEventListener("visibilitychange", () => {
+    if (document.hidden) return;
+    feed.looks.tell();
+    retryFeed();
+  });
+  addEventListener("online", retryFeed);
 }
 
 function joinAlone(url) {
@@ -99,14 +112,20 @@ export function makeLiveList({ kinds, load, getKey = ({ id }) => id, getRow = ({
   let early = []; // changes that came while the list was read
   let changed = new Set();
   let abort = null;
+  let timer = 0;
 
   const tellNow = () => {
+    clearTimeout(timer);
+    timer = 0;
     const keys = changed;
     changed = new Set();
     listeners.tell(keys);
   };
   const tellSoon = oncePerFrame(tellNow);
-  const tell = () => (document.hidden ? setTimeout(tellNow, JOIN_MS) : tellSoon());
+  const tell = () => {
+    if (!document.hidden) tellSoon();
+    else timer ||= setTimeout(tellNow, HIDDEN_MS);
+  };
 
   function apply(change) {
     const key = getKey(change);
@@ -166,6 +185,7 @@ export function makeLiveList({ kinds, load, getKey = ({ id }) => id, getRow = ({
   }
 
   const stop = hearChanges(kinds, hearBatch, hearGap);
+  const stopLooking = feed.looks.listen(() => timer && tellNow());
   reload();
   return Object.assign(list, {
     reload,
@@ -173,6 +193,7 @@ export function makeLiveList({ kinds, load, getKey = ({ id }) => id, getRow = ({
     close: () => {
       abort?.abort();
       stop();
+      stopLooking();
       listeners.clear();
     },
   });
@@ -187,8 +208,9 @@ export function loadList(path, query, getKey, pick = (data) => data) {
 }
 
 // Keep one document fresh: read anew when a change of it is told; with `calm_ms` not more often than that, and only
-// while the page is looked at.
-export function makeLiveDocument({ kinds, isOwn = () => true, load, calm_ms = 0 }) {
+// while the page is looked at. What no change tells is read every `every_ms`, while the page is looked at and
+// `isBusy(value)` says that there is something to come.
+export function makeLiveDocument({ kinds, isOwn = () => true, load, calm_ms = 0, every_ms = 0, isBusy = () => true }) {
   const document_ = { value: null, state: "loading", problem: null };
   const listeners = makeListeners();
   let again = false;
@@ -220,11 +242,13 @@ export function makeLiveDocument({ kinds, isOwn = () => true, load, calm_ms = 0 
   const hearNext = calm_ms ? calm.ask : reload;
   const stop = hearChanges(kinds, (changes) => changes.some(isOwn) && hearNext(), reload);
   reload();
+  const reading = every_ms && setInterval(() => !document.hidden && isBusy(document_.value) && reload(), every_ms);
   return Object.assign(document_, {
     reload,
     listen: listeners.listen,
     close: () => {
       abort.abort();
+      clearInterval(reading);
       calm.stop();
       stop();
       listeners.clear();

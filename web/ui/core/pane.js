@@ -2,26 +2,28 @@
 
 import { h, keepInStep, makeId, setText, show } from "./dom.js";
 import { whenZoneChanges, writeShortTime } from "./format.js";
+import { get } from "./api.js";
 import { makeLiveDocument } from "./live.js";
 import { showProblem } from "./notice.js";
 
 // Make a part with a heading that reads something and draws it, and again when a change of it is told.
 //
 //   title    its heading; what it is in the sentence of a failure
-//   load     reads it: async ({ signal }) => value
-//   draw     async or not: (place, value); called for each value, so that it changes no more than differs
+//   load     reads it: async ({ signal }) => value; or the path of the operation that does, with its query
+//   draw     (place, value); called for each value, so that it changes no more than differs
 //   kinds    the kinds of changes after which it is read anew; isOwn(change) says which of them
 //   actions  what stands beside the heading
 //   calm_ms  it is read anew no more often, and only while the page is looked at
-//   every_ms it is read anew so often besides, while the page is looked at
+//   every_ms, isBusy as makeLiveDocument has them
 //
 // Returns { node, document, close }.
-export function makePane({ title, load, draw, kinds = [], isOwn = () => true, actions = [], calm_ms = 0, every_ms = 0 }) {
+export function makePane({ title, load, query, draw, kinds = [], isOwn, actions = [], calm_ms, every_ms, isBusy }) {
   const id = makeId("pane");
   const late = h("span", { class: "late", role: "status" });
   const place = h("div", { class: "pane-body" }, h("p", { class: "hint" }, "Loading…"));
   const node = h("section", { class: "pane", "aria-labelledby": id }, h("div", { class: "bar" }, h("h2", { id }, title), late, actions), place);
-  const document = makeLiveDocument({ kinds, isOwn, load, calm_ms });
+  const read = typeof load === "string" ? ({ signal }) => get(load, query, { signal }) : load;
+  const document = makeLiveDocument({ kinds, isOwn, load: read, calm_ms, every_ms, isBusy });
   let isDrawn = false;
   let read_ms = 0;
   const drawAgain = () => {
@@ -39,9 +41,7 @@ export function makePane({ title, load, draw, kinds = [], isOwn = () => true, ac
   };
   document.listen(drawAgain);
   const endZone = whenZoneChanges(() => isDrawn && draw(place, document.value));
-  const reading = every_ms && setInterval(() => globalThis.document.hidden || document.reload(), every_ms);
   const close = () => {
-    clearInterval(reading);
     endZone();
     document.close();
   };

@@ -5,10 +5,9 @@ import { get, makeUrl } from "../core/api.js";
 import { makeAction } from "../core/action.js";
 import { makeField, makeInput, openForm } from "../core/dialog.js";
 import { nameZone, readField, writeBytes, writeCount, writeField, writeTime } from "../core/format.js";
-import { makeLiveDocument } from "../core/live.js";
 import { fillState } from "../core/marks.js";
-import { notify, showEmpty, showProblem } from "../core/notice.js";
-import { makePlainTable } from "../core/pane.js";
+import { notify, showEmpty } from "../core/notice.js";
+import { makePane, makePlainTable, showPanes } from "../core/pane.js";
 import { isOpen } from "../core/states.js";
 
 const BUSY_MS = 1000; // how many rows are written so far is not told by the stream
@@ -19,27 +18,35 @@ const KINDS = [
 ];
 const TYPES = ["jobs", "nodes", "users", "partitions", "metrics"];
 const FORMATS = ["csv", "xlsx", "json", "jsonl", "tsv", "md", "html", "txt", "parquet"];
-const REPORTS = [["efficiency", "efficiency"], ["utilization", "utilization"], ["job_summary", "jobs by outcome"], ["user_activity", "activity of users"], ["node_health", "health of nodes"]];
+const REPORTS = [
+  "efficiency",
+  "utilization",
+  ["job_summary", "jobs by outcome"],
+  ["user_activity", "activity of users"],
+  ["node_health", "health of nodes"],
+];
+const NONE =
+  "There are no exports or reports. An export is a list as a file, for a spreadsheet or another program; a report sums up a period. " +
+  "Make one with the buttons above; each is kept for a day.";
 const REPORT_FORMATS = ["html", "pdf", "md", "csv", "json"];
 
 // Show all exports and reports of the caller in a place, and how far each is. Returns what ends it.
 export function openFiles(place) {
   const table = makePlainTable("Exports and reports", ["What", "State", ["Made", "nowrap"], "Size", ["Kept until", "nowrap"], ""], []);
   const body = table.querySelector("tbody");
-  const files = makeLiveDocument({ kinds: ["export", "cluster_report"], isOwn: () => true, load: loadFiles });
-  files.listen(() => {
-    if (files.state === "failed") return showProblem(place, "The exports and reports", files.problem, files.reload);
-    if (files.value.length === 0) {
-      return showEmpty(place, "There are no exports or reports. An export is a list as a file, for a spreadsheet or another program; a report sums up a period. Make one with the buttons above; each is kept for a day.");
-    }
-    if (!table.isConnected) show(place, table);
-    return keepInStep(body, files.value, (file) => file.id, makeRow, updateRow);
+  const pane = makePane({
+    title: "Exports and reports",
+    kinds: ["export", "cluster_report"],
+    load: loadFiles,
+    every_ms: BUSY_MS,
+    isBusy: (files) => files?.some(({ status }) => isOpen(status)),
+    draw: (shown, files) => {
+      if (files.length === 0) return showEmpty(shown, NONE);
+      if (!table.isConnected) show(shown, table);
+      return keepInStep(body, files, (file) => file.id, makeRow, updateRow);
+    },
   });
-  const asking = setInterval(() => !document.hidden && files.value?.some(({ status }) => isOpen(status)) && files.reload(), BUSY_MS);
-  return () => {
-    clearInterval(asking);
-    files.close();
-  };
+  return showPanes(place, null, [pane]);
 }
 
 async function loadFiles({ signal }) {
@@ -63,7 +70,7 @@ function updateRow(row, file) {
   fillState(state.firstElementChild, file.status);
   setText(state.lastElementChild, file.error ?? (isOpen(file.status) && rows ? writeCount(rows, "row") : ""));
   setText(made, writeTime(file.created_at));
-  setText(size, [writeBytes(file.file_size), isDone && rows !== null && rows !== undefined && writeCount(rows, "row")].filter(Boolean).join(", "));
+  setText(size, [writeBytes(file.file_size), isDone && Number.isInteger(rows) && writeCount(rows, "row")].filter(Boolean).join(", "));
   setText(kept, isDone ? writeTime(file.expires_at) : "");
   if (row.dataset.status !== file.status) show(actions, makeActions(file));
   row.dataset.status = file.status;
@@ -78,20 +85,27 @@ function makeActions({ id, kind, filename, status }) {
     call: () => ({ method: "DELETE", path }),
     done: () => `${filename} is ${isMade ? "cancelled" : "deleted"}`,
   });
-  return h("span", { class: "actions" }, status === "completed" && h("a", { href: makeUrl(`${path}/download`).href, download: filename }, "Download"), remove);
+  const download = h("a", { href: makeUrl(`${path}/download`).href, download: filename }, "Download");
+  return h("span", { class: "actions" }, status === "completed" && download, remove);
 }
 
 // --- making one ------------------------------------------------------------------------------------------------------
 
 // Open the dialog that makes an export of the range that is shown. `whenMade()` is called once it has begun.
 export function openExportDialog(shown, whenMade) {
-  const [type, format] = [makeChoice("type", TYPES), makeChoice("format", FORMATS)];
   const times = makeTimes(shown);
+  const type = makeInput("type", "Rows", "", { choices: TYPES });
   const jobsOnly = [makeInput("state", "States", "with commas between them, such as FAILED,TIMEOUT"), makeInput("user", "Users"), ...times.fields];
-  type.addEventListener("change", () => jobsOnly.forEach((field) => (field.hidden = type.value !== "jobs")));
-  const listFilter = ({ state, user, partition }) => ({ partition, ...(type.value === "jobs" && { state, user, ...times.read("start_time", "end_time") }) });
-  openMaker("Make an export", "api/v1/export", whenMade, (values) => ({ type: type.value, format: format.value, filter: leaveOut(listFilter(values)), fields: readWords(values.fields), options: leaveOut({ filename: values.filename }) }), [
-    h("div", { class: "fields" }, makeField("Rows", type), makeField("Format", format)),
+  type.addEventListener("change", ({ target }) => jobsOnly.forEach((field) => (field.hidden = target.value !== "jobs")));
+  const makeBody = ({ type, format, state, user, partition, fields, filename }) => ({
+    type,
+    format,
+    filter: leaveOut({ partition, ...(type === "jobs" && { state, user, ...times.read("start_time", "end_time") }) }),
+    fields: readWords(fields),
+    options: leaveOut({ filename }),
+  });
+  openMaker("Make an export", "api/v1/export", whenMade, makeBody, [
+    h("div", { class: "fields" }, type, makeInput("format", "Format", "", { choices: FORMATS })),
     ...jobsOnly,
     ["partition", "Partitions"],
     ["fields", "Columns", "with commas between them, such as job_id,user,state,elapsed_time; all where empty"],
@@ -101,10 +115,16 @@ export function openExportDialog(shown, whenMade) {
 
 // Open the dialog that makes a report on the range that is shown.
 export function openReportDialog(shown, whenMade) {
-  const [type, format] = [makeChoice("type", REPORTS), makeChoice("format", REPORT_FORMATS)];
   const times = makeTimes(shown);
-  openMaker("Make a report", "api/v1/reports", whenMade, ({ partitions, email }) => ({ type: type.value, format: format.value, parameters: leaveOut({ ...times.read("start_date", "end_date"), partitions: readWords(partitions) }), delivery: email && { method: "email", email } }), [
-    h("div", { class: "fields" }, makeField("About", type), makeField("Format", format)),
+  const makeBody = ({ type, format, partitions, email }) => ({
+    type,
+    format,
+    parameters: leaveOut({ ...times.read("start_date", "end_date"), partitions: readWords(partitions) }),
+    delivery: email && { method: "email", email },
+  });
+  const type = makeInput("type", "About", "", { choices: REPORTS });
+  openMaker("Make a report", "api/v1/reports", whenMade, makeBody, [
+    h("div", { class: "fields" }, type, makeInput("format", "Format", "", { choices: REPORT_FORMATS })),
     ...times.fields,
     ["partitions", "Partitions", "all where empty"],
     ["email", "Send to", "an e-mail address; needs the section smtp in config.yaml", { type: "email" }],
@@ -122,7 +142,6 @@ function openMaker(title, path, whenMade, makeBody, fields) {
   });
 }
 
-const makeChoice = (name, values) => h("select", { name }, values.map((value) => h("option", { value: [value].flat()[0] }, [value].flat().at(-1))));
 const readWords = (text) => text?.split(/[\s,]+/).filter(Boolean);
 
 // Make the two fields of a range, in the zone that is chosen.
@@ -131,7 +150,10 @@ function makeTimes({ from_ms, to_ms }) {
   const [from, to] = [makeTime(from_ms), makeTime(to_ms)];
   const write = (field) => (readField(field.value) === null ? "" : new Date(readField(field.value)).toISOString());
   return {
-    fields: [makeField("From", from, { hint: nameZone(), name: "start_time" }), makeField("Until", to, { hint: `${nameZone()}; now where empty`, name: "end_time" })],
+    fields: [
+      makeField("From", from, { hint: nameZone(), name: "start_time" }),
+      makeField("Until", to, { hint: `${nameZone()}; now where empty`, name: "end_time" }),
+    ],
     read: (start, end) => ({ [start]: write(from), [end]: write(to) }),
   };
 }

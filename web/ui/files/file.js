@@ -1,6 +1,7 @@
 // One file of a mount: its text, of large ones a window; small images; everything to download.
 
-import { h, setText, show } from "../core/dom.js";
+import { h, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
 import { makeUrl, request } from "../core/api.js";
 import { writeBytes } from "../core/format.js";
 import { makeCopyButton, showProblem } from "../core/notice.js";
@@ -17,14 +18,15 @@ export function makeFilePane(mount, path, entry, close) {
   const abort = new AbortController();
   const size = entry?.size ?? null;
   const view = { offset: 0, image: null };
-  const node = h(
-    "section",
-    { class: "pane", "aria-label": name },
-    h("div", { class: "bar" }, h("h2", null, name), h("span", { class: "count" }, writeBytes(size)), h("a", { href: url, download: name }, "Download"), h("button", { type: "button", onclick: close }, "Close")),
-    body,
-  );
+  const download = h("a", { href: url, download: name }, "Download");
+  const count = h("span", { class: "count" }, writeBytes(size));
+  const head = h("div", { class: "bar" }, h("h2", null, name), count, download, makeButton("Close", close));
+  const node = h("section", { class: "pane", "aria-label": name }, head, body);
 
-  const read = (query) => request("GET", "api/files/download", { query: { mount, path, ...query }, accept: "*/*", signal: abort.signal, as: "blob" }).then(({ data }) => data);
+  async function read(query) {
+    const options = { query: { mount, path, ...query }, accept: "*/*", signal: abort.signal, as: "blob" };
+    return (await request("GET", "api/files/download", options)).data;
+  }
 
   async function load() {
     const type = IMAGES[name.split(".").at(-1).toLowerCase()];
@@ -44,22 +46,21 @@ export function makeFilePane(mount, path, entry, close) {
   async function showText() {
     const bytes = new Uint8Array(await (await read({ offset: view.offset, length: WINDOW_BYTES })).arrayBuffer());
     const end = view.offset + bytes.length;
-    if (bytes.includes(0)) {
-      show(body, h("p", { class: "hint" }, "This file is not text. It can be downloaded."));
-      return;
-    }
+    const say = (words) => show(body, h("p", { class: "hint" }, words));
+    if (bytes.includes(0)) return say("This file is not text. It can be downloaded.");
+    if (end === 0) return say("This file is empty.");
     const text = new TextDecoder().decode(bytes);
     const window_ = h("pre", { class: "tall", tabindex: 0, role: "region", "aria-label": `Text of ${name}` }, text);
     const isWhole = view.offset === 0 && (size === null ? bytes.length < WINDOW_BYTES : end >= size);
-    show(body, h("div", { class: "bar" }, isWhole ? makeCopyButton(() => text) : makeSteps(end)), text ? window_ : h("p", { class: "hint" }, "This file is empty."));
+    return show(body, h("div", { class: "bar" }, isWhole ? makeCopyButton(() => text) : makeSteps(end)), window_);
   }
 
   // Buttons that move the window over a large file.
   function makeSteps(end) {
     const last = Math.max(0, (size ?? end) - WINDOW_BYTES);
-    const makeStep = (label, offset, isOff) => h("button", { type: "button", disabled: isOff, onclick: () => move(offset) }, label);
-    const place = h("span", { class: "count" });
-    setText(place, `Bytes ${view.offset.toLocaleString("en")} to ${end.toLocaleString("en")}${size === null ? "" : ` of ${size.toLocaleString("en")}`}`);
+    const makeStep = (label, offset, disabled) => makeButton(label, () => move(offset), { disabled });
+    const [from, to, all] = [view.offset, end, size].map((number) => number?.toLocaleString("en"));
+    const place = h("span", { class: "count" }, `Bytes ${from} to ${to}${all ? ` of ${all}` : ""}`);
     const [isFirst, isLast] = [view.offset === 0, size !== null && end >= size];
     return [
       place,

@@ -26,12 +26,13 @@ export function makeSync(mount, known, keep) {
       return change.id === id;
     },
     load: async ({ signal }) => (id ? get(`api/files/sync/${id}`, {}, { signal }) : null),
+    every_ms: ASK_MS,
+    isBusy: (sync) => id && (copy.problem || isOpen(sync?.state)),
   });
   copy.listen(() => {
     if (copy.problem?.status === 404) setId("");
     else if (copy.value?.id === id) draw(copy.value);
   });
-  const asking = setInterval(() => !document.hidden && id && (copy.problem || isOpen(copy.value?.state)) && copy.reload(), ASK_MS);
 
   function setId(now) {
     id = now;
@@ -60,9 +61,10 @@ export function makeSync(mount, known, keep) {
       call: () => ({ method: "DELETE", path: `api/files/sync/${sync.id}` }),
       done: () => "The copy is cancelled",
     });
-    const close = h("button", { type: "button", class: "plain", "aria-label": "Close", onclick: hide }, "×");
+    const close = makeButton("×", hide, { class: "plain", "aria-label": "Close" });
     const open = isOpen(sync.state);
-    show(node, h("div", { class: "bar" }, makeState(sync.state), open && h("progress", { max: 100, "aria-label": `Copy of ${sync.mount}` }), h("span", { class: "count" }), open ? cancel : close));
+    const bar = open && h("progress", { max: 100, "aria-label": `Copy of ${sync.mount}` });
+    show(node, h("div", { class: "bar" }, makeState(sync.state), bar, h("span", { class: "count" }), open ? cancel : close));
   }
 
   function hide() {
@@ -74,10 +76,7 @@ export function makeSync(mount, known, keep) {
   return {
     button,
     node,
-    close: () => {
-      clearInterval(asking);
-      copy.close();
-    },
+    close: copy.close,
   };
 }
 
@@ -94,7 +93,7 @@ function describe(sync) {
 function openSync(mount, follow) {
   const remove = h("input", { type: "checkbox" });
   const plan = h("div", { class: "pane" });
-  const look = h("button", { type: "button", onclick: showPlan }, "What would change?");
+  const look = makeButton("What would change?", showPlan);
   openForm(`Copy ${mount} to the cluster`, [h("label", null, remove, " Delete what exists only on the cluster"), plan], {
     label: "Copy",
     extra: look,
@@ -107,9 +106,12 @@ function openSync(mount, follow) {
     try {
       const found = await send("POST", "api/files/sync", { mount, delete: remove.checked, dry_run: true });
       const { create, update, delete: gone } = found.counts;
-      const rows = found.changes.slice(0, MOST_CHANGES).map((change) => `${change.change}  ${change.path}`);
-      const more = found.truncated || found.changes.length > rows.length ? `\n… ${(create + update + gone - rows.length).toLocaleString("en")} more` : "";
-      show(plan, h("p", null, `${create} new, ${update} changed, ${gone} to be deleted`), rows.length > 0 && h("pre", { tabindex: 0, role: "region", "aria-label": "What would change" }, rows.join("\n") + more));
+      const rows = found.changes.slice(0, MOST_CHANGES).map(({ change, path }) => `${change}  ${path}`);
+      const left = create + update + gone - rows.length;
+      if (left > 0) rows.push(`… ${left.toLocaleString("en")} more`);
+      const look = { tabindex: 0, role: "region", "aria-label": "What would change" };
+      const words = h("p", null, `${create} new, ${update} changed, ${gone} to be deleted`);
+      show(plan, words, rows.length > 0 && h("pre", look, rows.join("\n")));
     } catch (problem) {
       notifyRefusal("What would change", problem);
     }

@@ -26,7 +26,9 @@ export function open(place) {
     draw: drawServer,
   });
   const links = LINKS.map(([path, words]) => h("li", null, h("a", { href: path }, `/${path}`), ` ${words}`));
-  return showPanes(place, null, [pane, { node: h("section", { class: "pane", "aria-label": "More" }, h("h2", null, "More"), h("ul", { class: "steps" }, links)), close: () => {} }]);
+  const close = showPanes(place, null, [pane]);
+  place.append(h("section", { class: "pane", "aria-label": "More" }, h("h2", null, "More"), h("ul", { class: "steps" }, links)));
+  return close;
 }
 
 function drawServer(place, { health, status: { slurm, timestamp, uptime_seconds } }) {
@@ -36,8 +38,8 @@ function drawServer(place, { health, status: { slurm, timestamp, uptime_seconds 
     ["Cluster", health.cluster],
     ["State", health.status],
     ["Up for", makeAge(new Date(Date.parse(timestamp) - uptime_seconds * 1000).toISOString(), "elapsed")],
-    ["Accounting", slurm.database ?? "not asked, or there is none"],
+    ["Accounting", slurm.database?.toLowerCase() ?? "not asked, or there is none"],
     ["Address", base.href],
   ];
-  show(place, makeFacts(facts), health.reasons.length > 0 && h("ul", { class: "steps" }, health.reasons.map((reason) => h("li", null, makeMark("failed"), reason))));
+  show(place, makeFacts(facts), h("ul", { class: "steps" }, health.reasons.map((reason) => h("li", null, makeMark("failed"), reason))));
 }

@@ -17,7 +17,14 @@ const USES = {
   client: (name) => `Sent as client_secret of the client_id ${name} to /oauth/token.`,
 };
 const SCOPES = { read: "look", write: "submit, cancel, run", report: "report states of jobs", admin: "everything: configuration, nodes, tokens" };
-const WAYS = { user: "the server’s own user, over this machine", token: "a token", key: "an API key", client: "an OAuth client", certificate: "a certificate", munge: "MUNGE" };
+const WAYS = {
+  user: "the server’s own user, over this machine",
+  token: "a token",
+  key: "an API key",
+  client: "an OAuth client",
+  certificate: "a certificate",
+  munge: "MUNGE",
+};
 
 // Open the part.
 export function open(place) {
@@ -25,11 +32,13 @@ export function open(place) {
 }
 
 function makeOwnPane() {
-  return makePane({ title: "You", load: () => get("api/session"), draw: drawOwn });
+  return makePane({ title: "You", load: "api/session", draw: drawOwn });
 }
 
 function drawOwn(place, { user, kind, expires_at, has_session }) {
-  const scopes = Object.entries(SCOPES).map(([scope, words]) => h("li", null, makeMark(may(scope) ? "done" : "cancelled"), `${scope}: ${words}${may(scope) ? "" : " (not allowed)"}`));
+  const describe = (scope, words, isAllowed) =>
+    h("li", null, makeMark(isAllowed ? "done" : "cancelled"), `${scope}: ${words}${isAllowed ? "" : " (not allowed)"}`);
+  const scopes = Object.entries(SCOPES).map(([scope, words]) => describe(scope, words, may(scope)));
   const facts = [["Name", user], ["Known by", WAYS[kind] ?? kind], ["Signed in until", writeTime(expires_at)]];
   show(place, makeFacts(facts), h("ul", { class: "steps" }, scopes), has_session && makeButton("Sign out", signOut));
 }
@@ -43,7 +52,8 @@ function makeTokensPane() {
     draw(place, rows) {
       if (rows === null) return showDenied(place, "admin");
       if (rows.length === 0) return showEmpty(place, "There are none yet. A token lets a program, or a person on another machine, call this server.");
-      show(place, makePlainTable("Tokens", ["Name", "Kind", "Scopes", "Expires", h("span", { class: "unseen" }, "Revoke")], rows.map((row) => listCells(row, reload))));
+      const columns = ["Name", "Kind", "Scopes", ["Expires", "nowrap"], h("span", { class: "unseen" }, "Revoke")];
+      show(place, makePlainTable("Tokens", columns, rows.map((row) => listCells(row, reload))));
     },
   });
   return pane;
@@ -62,14 +72,15 @@ function listCells({ kind, name, scopes, expires }, reload) {
 }
 
 function openToken(reload) {
-  const boxes = Object.entries(SCOPES).map(([scope, words]) => h("label", { class: "choice" }, h("input", { type: "checkbox", value: scope, checked: scope === "read" }), ` ${scope}: ${words}`));
-  const listScopes = () => boxes.map((label) => label.firstElementChild).filter(({ checked }) => checked).map(({ value }) => value);
+  const boxes = Object.keys(SCOPES).map((value) => h("input", { type: "checkbox", value, checked: value === "read" }));
+  const choices = boxes.map((box) => h("label", { class: "choice" }, box, ` ${box.value}: ${SCOPES[box.value]}`));
+  const listScopes = () => boxes.filter(({ checked }) => checked).map(({ value }) => value);
   openForm(
     "Make a token",
     [
       ["name", "Name", "Who will use it: letters, digits, . _ - @ +", { required: true }],
       ["kind", "Kind", "", { choices: Object.entries(NOUNS) }],
-      h("fieldset", { class: "field", "data-name": "scopes" }, h("legend", null, "It may"), boxes, h("small")),
+      h("fieldset", { class: "field", "data-name": "scopes" }, h("legend", null, "It may"), choices, h("small")),
       ["expires", "Expires", "30d, 12h, 4w, or a date", { placeholder: "never" }],
     ],
     {

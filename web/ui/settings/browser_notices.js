@@ -12,8 +12,8 @@ export function makeNoticeControl() {
     const isGranted = !obstacle && Notification.permission === "granted";
     const ask = makeButton("Let this browser tell me", () => Notification.requestPermission().then(draw));
     if (obstacle) show(place, `${obstacle} An endpoint, which is a webhook, tells the same everywhere.`);
-    else if (isGranted) show(place, "This browser may tell you: “Tell me when it ends” stands at each run. It does so while a tab of this page is open.");
-    else show(place, h("p", null, "The browser asks you once whether this page may. Then “Tell me when it ends” at a run does."), ask);
+    else if (isGranted) show(place, "“Tell me when it ends”, at each run, works while a tab of this page is open.");
+    else show(place, h("p", null, "The browser asks you once. Then “Tell me when it ends”, at each run, works."), ask);
   };
   draw();
   return h("section", { class: "pane", "aria-label": "In this browser" }, h("h2", null, "In this browser"), place);

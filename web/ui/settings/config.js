@@ -15,7 +15,9 @@ const SOURCES = {
   project: ({ path }) => `project file ${path ?? ""}`,
   environment: ({ variable }) => `variable ${variable ?? ""}`,
 };
-const ORDER = "What a job gets when its workflow does not say. A value lies in the first of these that has it: a variable of the server, the project’s file, config.yaml, the system’s file, the default.";
+const ORDER =
+  "What a job gets when its workflow does not say. The first of these that has a value counts: a variable of the server, " +
+  "the project’s file, config.yaml, the system’s file, the default.";
 
 // Open the part.
 export function open(place) {
@@ -26,44 +28,46 @@ export function open(place) {
       const { data, etag } = await getWhole("api/config", { explain: true }, { signal });
       return { config: data, etag };
     },
-    draw: (body, value) => drawConfig(body, value, () => pane.document.reload()),
+    draw: drawConfig,
   });
   return showPanes(place, h("p", { class: "hint" }, ORDER), [pane]);
 }
 
-function drawConfig(place, { config, etag }, again) {
+function drawConfig(place, { config, etag }) {
   const { explain, problems } = config;
   const rows = Object.entries(explain).map(([key, source]) => {
     const value = readPath(config, key);
     const from = SOURCES[source.source](source);
     const isFixed = source.source === "environment";
-    const change = makeButton("Change…", () => openChange(key, value, source, etag, again), { scope: "admin", class: "plain", disabled: isFixed, title: isFixed ? `${source.variable} is set where the server was started, and goes before all files` : null, "aria-label": `Change ${key}` });
-    return [h("code", null, key), h("code", null, writeValue(value)), h("span", { class: source.source === "default" ? "hint" : null }, from), change];
+    const change = makeButton("Change…", () => openChange(key, value, source, etag), {
+      scope: "admin",
+      class: "plain",
+      disabled: isFixed,
+      title: isFixed ? `${source.variable} is set where the server was started, and goes before all files` : null,
+      "aria-label": `Change ${key}`,
+    });
+    const hint = source.source === "default" ? "hint" : null;
+    return [h("code", null, key), h("code", null, writeValue(value) || "–"), h("span", { class: hint }, from), change];
   });
-  show(
-    place,
-    problems.length > 0 && h("ul", { class: "items" }, problems.map(({ path, line, reason }) => h("li", null, h("span", null, makeMark("failed"), h("code", null, [path, line].filter(Boolean).join(":")), ` ${reason}`)))),
-    makePlainTable("Values of the configuration", ["Name", "Value", "From", h("span", { class: "unseen" }, "Change")], rows),
-  );
+  const columns = [["Name", "nowrap"], "Value", "From", h("span", { class: "unseen" }, "Change")];
+  const table = makePlainTable("Values of the configuration", columns, rows);
+  show(place, problems.length > 0 && h("ul", { class: "items" }, problems.map(makeProblem)), table);
 }
 
-// Return the value at a dotted path; names of variables may have dots of their own.
-function readPath(config, path) {
-  const [section, name, ...rest] = path.split(".");
-  if (name === undefined) return config[section];
-  const value = config[section]?.[name];
-  return rest.length > 0 ? value?.[rest.join(".")] : value;
+function makeProblem({ path, line, reason }) {
+  return h("li", null, h("span", null, makeMark("failed"), h("code", null, [path, line].filter(Boolean).join(":")), ` ${reason}`));
 }
+
+// Part a dotted path: names of variables, which come third, may have dots of their own.
+const splitPath = (path) => /^([^.]+)(?:\.([^.]+)(?:\.(.+))?)?$/.exec(path).slice(1).filter(Boolean);
+
+const readPath = (config, path) => splitPath(path).reduce((value, name) => value?.[name], config);
 
 // Build the body that sets one value.
-function buildBody(key, value) {
-  const [section, name, ...rest] = key.split(".");
-  if (name === undefined) return { [section]: value };
-  return { [section]: { [name]: rest.length > 0 ? { [rest.join(".")]: value } : value } };
-}
+const buildBody = (path, value) => splitPath(path).reduceRight((body, name) => ({ [name]: body }), value);
 
 function writeValue(value) {
-  if (value === null || value === undefined) return "–";
+  if (value === null || value === undefined) return "";
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
@@ -77,12 +81,9 @@ function readTyped(text, before) {
   }
 }
 
-function openChange(key, value, source, etag, again) {
+function openChange(key, value, source, etag) {
   const isOwn = source.source === "user";
-  const done = () => {
-    notify(`${key} is changed in config.yaml`);
-    again();
-  };
+  const done = () => notify(`${key} is changed in config.yaml`);
   const makeCall = (next) => ({ method: "PUT", path: "api/config", body: buildBody(key, next) });
   const remove = async () => {
     const { method, path, body } = makeCall(null);
@@ -95,7 +96,7 @@ function openChange(key, value, source, etag, again) {
     }
   };
   const hint = isOwn ? "From config.yaml" : `Now from ${SOURCES[source.source](source)}; it will stand in config.yaml`;
-  const dialog = openForm(`Change ${key}`, [[key, key, hint, { value: value === null || value === undefined ? "" : writeValue(value) }]], {
+  const dialog = openForm(`Change ${key}`, [[key, key, hint, { value: writeValue(value) }]], {
     label: "Save",
     extra: isOwn && makeButton("Remove from config.yaml", remove),
     version: etag,

@@ -1,6 +1,6 @@
 // Notifications: where they go, what was sent, and what could not be.
 
-import { h, renew, show } from "../core/dom.js";
+import { h, makeChoice, renew, show } from "../core/dom.js";
 import { get } from "../core/api.js";
 import { makeAction, makeButton } from "../core/action.js";
 import { openForm } from "../core/dialog.js";
@@ -25,19 +25,33 @@ function makeEndpointsPane() {
     title: "Endpoints",
     actions: [makeButton("Add one…", openEndpoint, { scope: "admin" })],
     kinds: ["endpoint"],
-    load: ({ signal }) => get("api/endpoints", {}, { signal }),
+    load: "api/endpoints",
     draw(place, endpoints) {
-      if (endpoints.length === 0) return showEmpty(place, "There are no endpoints yet. An endpoint is a webhook that hears how jobs, runs and sweeps end; name it when you start them.");
-      show(place, makePlainTable("Endpoints", ["Name", "Kind", "Address", "Alerts", "State", h("span", { class: "unseen" }, "Actions")], endpoints.map(listCells)));
+      if (endpoints.length === 0) return showEmpty(place, NO_ENDPOINTS);
+      const columns = ["Name", "Kind", "Address", "Alerts", "State", h("span", { class: "unseen" }, "Actions")];
+      show(place, makePlainTable("Endpoints", columns, endpoints.map(listCells)));
     },
   });
 }
 
+const NO_ENDPOINTS =
+  "There are no endpoints yet. An endpoint is a webhook that hears how jobs, runs and sweeps end; name it when you start them.";
+
 function listCells({ id, name, kind, config, alerts, disabled_at }) {
   const verb = disabled_at ? "enable" : "disable";
-  const act = (label, path, done) => makeAction({ label, scope: "admin", call: () => ({ method: "POST", path: `api/endpoints/${id}/${path}` }), done });
-  const turn = act(disabled_at ? "Enable" : "Disable", verb, () => `${name} is ${verb}d`);
-  const remove = makeAction({ label: "Delete", scope: "admin", question: () => `Delete the endpoint ${name} and its subscriptions? What waits to be sent to it is dropped.`, call: () => ({ method: "DELETE", path: `api/endpoints/${id}` }), done: () => `${name} is deleted` });
+  const turn = makeAction({
+    label: disabled_at ? "Enable" : "Disable",
+    scope: "admin",
+    call: () => ({ method: "POST", path: `api/endpoints/${id}/${verb}` }),
+    done: () => `${name} is ${verb}d`,
+  });
+  const remove = makeAction({
+    label: "Delete",
+    scope: "admin",
+    question: () => `Delete the endpoint ${name} and its subscriptions? What waits to be sent to it is dropped.`,
+    call: () => ({ method: "DELETE", path: `api/endpoints/${id}` }),
+    done: () => `${name} is deleted`,
+  });
   const state = disabled_at ? makeState("disabled", "cancelled") : makeState("enabled", "done");
   return [name, KINDS[kind] ?? kind, h("code", null, config.webhook_url), alerts, state, h("span", { class: "bar" }, turn, remove)];
 }
@@ -60,31 +74,39 @@ function openEndpoint() {
 }
 
 function makeDeliveriesPane() {
-  const state = h("select", { "aria-label": "State of deliveries" }, ["", ...Object.keys(FAMILIES)].map((value) => h("option", { value }, value || "all")));
-  state.value = readAddress().query.get("status") ?? "";
+  const choices = [["", "all"], ...Object.keys(FAMILIES)];
+  const state = makeChoice("State of deliveries", choices, readAddress().query.get("status") ?? "", (status) => {
+    changeQuery({ status });
+    pane.document.reload();
+  });
   const pane = makePane({
     title: "Deliveries",
     actions: [state],
     kinds: ["delivery"],
     calm_ms: 1000,
     load: async ({ signal }) => {
-      const [rows, stuck] = await Promise.all([get("api/deliveries", { status: state.value, limit: MOST }, { signal }), get("api/deliveries/stuck", {}, { signal })]);
-      return { rows, stuck };
+      const stuck = get("api/deliveries/stuck", {}, { signal });
+      return { rows: await get("api/deliveries", { status: state.value, limit: MOST }, { signal }), stuck: await stuck };
     },
     draw: (place, value) => drawDeliveries(place, value, state.value),
-  });
-  state.addEventListener("change", () => {
-    changeQuery({ status: state.value });
-    pane.document.reload();
   });
   return pane;
 }
 
 function drawDeliveries(place, { rows, stuck }, status) {
   if (rows.length === 0) return showEmpty(place, status ? `No delivery is ${status}.` : "Nothing was sent yet.");
-  const late = stuck.count > 0 && h("p", { class: "trouble" }, `${writeCount(stuck.count, "delivery", "deliveries")} should have gone out more than ${stuck.older_than_sec} s ago.`);
-  const lines = rows.map((row) => [writeTime(row.created_at), makeState(row.status, FAMILIES[row.status]), describeEvent(row.event), row.attempt_count, writeTime(row.delivered_at ?? row.next_attempt_at), row.last_error]);
-  renew(place, late, makePlainTable("Deliveries", [["Made", "nowrap"], "State", "What", ["Attempts", "numeric"], ["Next or last", "nowrap"], "Why"], lines));
+  const number = writeCount(stuck.count, "delivery", "deliveries");
+  const late = stuck.count > 0 && h("p", { class: "trouble" }, `${number} should have gone out more than ${stuck.older_than_sec} s ago.`);
+  const columns = [["Made", "nowrap"], "State", ["What", "told"], ["Attempts", "numeric"], ["Next or last", "nowrap"], ["Why", "told"]];
+  const lines = rows.map(({ created_at, status: state, event, attempt_count, delivered_at, next_attempt_at, last_error }) => [
+    writeTime(created_at),
+    makeState(state, FAMILIES[state]),
+    describeEvent(event),
+    attempt_count,
+    writeTime(delivered_at ?? next_attempt_at),
+    last_error,
+  ]);
+  renew(place, late, makePlainTable("Deliveries", columns, lines));
 }
 
 function describeEvent(event) {

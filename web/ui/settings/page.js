@@ -11,6 +11,7 @@ import { makeNoticeControl } from "./browser_notices.js";
 export function open(place) {
   const example = h("p", { class: "hint" });
   const radios = Object.keys(ZONES).map((value) => h("input", { type: "radio", name: "zone", value, onchange: () => chooseZone(value) }));
+  const zones = radios.map((radio) => h("label", { class: "choice" }, radio, ` ${ZONES[radio.value]}`));
   const drawZone = () => {
     setText(example, `All times are in ${nameZone()}; now it is ${writeTime(Date.now())}.`);
     for (const radio of radios) radio.checked = radio.value === getZone();
@@ -19,10 +20,14 @@ export function open(place) {
   const makeSection = (title, ...content) => h("section", { class: "pane", "aria-label": title }, h("h2", null, title), content);
   show(
     place,
-    makeSection("Times", h("fieldset", { class: "field" }, h("legend", { class: "unseen" }, "Zone"), radios.map((radio) => h("label", { class: "choice" }, radio, ` ${ZONES[radio.value]}`))), example),
-    makeSection("Keys", h("label", { class: "choice" }, keys, " Single keys act, outside of fields. None does anything that cannot be undone."), makeKeyTable()),
+    makeSection("Times", h("fieldset", { class: "field" }, h("legend", { class: "unseen" }, "Zone"), zones), example),
+    makeSection("Keys", h("label", { class: "choice" }, keys, " Single keys act outside of fields. All that they do can be undone."), makeKeyTable()),
     makeNoticeControl(),
-    makeSection("Remembered in this browser", h("p", { class: "hint" }, "Chosen columns, the zone, drafts of what you typed. Nothing of it leaves this browser."), h("div", null, makeButton("Show the usual columns again", forgetColumns))),
+    makeSection(
+      "Remembered in this browser",
+      h("p", { class: "hint" }, "Chosen columns, the zone, drafts of what you typed. Nothing of it leaves this browser."),
+      h("div", null, makeButton("Show the usual columns again", forgetColumns)),
+    ),
   );
   drawZone();
   return whenZoneChanges(drawZone);

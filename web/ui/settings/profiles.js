@@ -1,10 +1,11 @@
 // SSH profiles: which cluster is in force, where others are, and whether they can be reached.
 
 import { h, show } from "../core/dom.js";
-import { get, getWhole, request } from "../core/api.js";
+import { getWhole, request } from "../core/api.js";
 import { makeAction, makeButton } from "../core/action.js";
 import { makeCurlButton, openForm } from "../core/dialog.js";
 import { makeFacts, makePane, showItems, showPanes } from "../core/pane.js";
+import { writeCount } from "../core/format.js";
 import { makeState } from "../core/marks.js";
 import { notify, showEmpty } from "../core/notice.js";
 import { makeLink } from "../core/router.js";
@@ -14,37 +15,52 @@ const findPath = (name) => `${PATH}/${encodeURIComponent(name)}`;
 
 // Open the part.
 export function open(place) {
-  const reload = () => panes.forEach((pane) => pane.document.reload());
   const panes = [
-    makePane({ title: "Clusters in view", kinds: ["profile", "resource"], calm_ms: 3000, load: ({ signal }) => get("api/config/ssh/status", {}, { signal }), draw: (body, status) => drawStatus(body, status, reload) }),
+    makePane({
+      title: "Clusters in view",
+      kinds: ["profile", "resource"],
+      calm_ms: 3000,
+      load: "api/config/ssh/status",
+      draw: drawStatus,
+    }),
     makePane({
       title: "Profiles",
-      actions: [makeButton("Add a profile…", () => openProfile(null, {}, null, reload), { scope: "admin" })],
+      actions: [makeButton("Add a profile…", () => openProfile(null, {}, null), { scope: "admin" })],
       kinds: ["profile"],
       load: async ({ signal }) => {
         const { data, etag } = await getWhole(PATH, {}, { signal });
         return { ...data, etag };
       },
-      draw: (body, value) => drawProfiles(body, value, reload),
+      draw: drawProfiles,
     }),
   ];
   return showPanes(place, null, panes);
 }
 
-function drawStatus(place, { profile_name, clusters }, reload) {
-  const leave = profile_name && makeAction({ label: "Back to the cluster here", scope: "admin", call: () => ({ method: "POST", path: "api/config/ssh/deactivate" }), done: () => (reload(), "No profile is current any more") });
-  const rows = clusters.map(({ name, in_force, answers, error }) => h("li", null, h("div", { class: "item" }, makeState(answers ? "answers" : "silent", answers ? "done" : "failed"), h("strong", null, name), in_force && h("span", { class: "hint" }, "in force")), error && h("p", null, error)));
-  show(place, h("ul", { class: "items" }, rows), leave);
+function drawStatus(place, { profile_name, clusters }) {
+  const leave = makeAction({
+    label: "Back to the cluster here",
+    scope: "admin",
+    call: () => ({ method: "POST", path: "api/config/ssh/deactivate" }),
+    done: () => "No profile is current any more",
+  });
+  const rows = clusters.map(({ name, in_force, answers, error }) => {
+    const state = answers ? makeState("answers", "done") : makeState("silent", "failed");
+    const head = h("div", { class: "item" }, state, h("strong", null, name), in_force && h("span", { class: "hint" }, "in force"));
+    return h("li", null, head, error && h("p", null, error));
+  });
+  show(place, h("ul", { class: "items" }, rows), profile_name && leave);
 }
 
 // What a test has said of a profile stays until the profile is another one.
-function drawProfiles(place, { current, profiles, etag }, reload) {
+function drawProfiles(place, { current, profiles, etag }) {
   const rows = Object.entries(profiles).map(([name, profile]) => ({ name, profile, isCurrent: name === current, etag }));
   if (rows.length === 0) return showEmpty(place, "There are no profiles yet. A profile leads to a cluster on another machine, over SSH.");
-  showItems(place, rows, ({ name }) => name, (row) => fillProfile(h("li", null, h("div"), h("div", { class: "outcome", role: "status" })), row, reload), (item, row) => fillProfile(item, row, reload));
+  const make = (row) => fillProfile(h("li", null, h("div", { class: "pane" }), h("div", { class: "outcome", role: "status" })), row);
+  showItems(place, rows, ({ name }) => name, make, fillProfile);
 }
 
-function fillProfile(item, { name, profile, isCurrent, etag }, reload) {
+function fillProfile(item, { name, profile, isCurrent, etag }) {
   const [place, outcome] = item.children;
   const host = profile.ssh_host ?? [profile.username, profile.hostname].filter(Boolean).join("@");
   show(
@@ -60,16 +76,22 @@ function fillProfile(item, { name, profile, isCurrent, etag }, reload) {
     h(
       "div",
       { class: "actions" },
-      makeTry("Test", name, outcome, () => {}),
-      makeTry("Connect", name, outcome, reload),
-      makeButton("Change…", () => openProfile(name, profile, etag, reload), { scope: "admin" }),
-      makeAction({ label: "Delete", scope: "admin", question: () => `Delete the profile ${name} with ${profile.mounts.length} mounts? No file on any machine is deleted.`, call: () => ({ method: "DELETE", path: findPath(name) }), done: () => (reload(), `The profile ${name} is deleted`) }),
+      makeTry("Test", name, outcome),
+      makeTry("Connect", name, outcome),
+      makeButton("Change…", () => openProfile(name, profile, etag), { scope: "admin" }),
+      makeAction({
+        label: "Delete",
+        scope: "admin",
+        question: () => `Delete the profile ${name} with ${writeCount(profile.mounts.length, "mount")}? No file on any machine is deleted.`,
+        call: () => ({ method: "DELETE", path: findPath(name) }),
+        done: () => `The profile ${name} is deleted`,
+      }),
     ),
   );
   return item;
 }
 
-function makeTry(label, name, outcome, done) {
+function makeTry(label, name, outcome) {
   const call = () => ({ method: "POST", path: `${findPath(name)}/${label.toLowerCase()}` });
   const button = makeButton(label, attempt, { scope: "admin" });
   return h("span", { class: "action" }, button, makeCurlButton(call));
@@ -80,7 +102,6 @@ function makeTry(label, name, outcome, done) {
     try {
       const { method, path } = call();
       show(outcome, describeOutcome((await request(method, path)).data, label));
-      done();
     } catch (problem) {
       show(outcome, h("p", { role: "alert" }, `${label}: ${problem.message}`));
     }
@@ -106,20 +127,22 @@ const FIELDS = [
   ["description", "Description", "for people"],
 ];
 
-function openProfile(name, profile, etag, reload) {
+function openProfile(name, profile, etag) {
   const isNew = name === null;
   // What is emptied is taken away; what was empty is not said.
-  const read = (key, value) => (value === undefined ? (profile[key] ? null : undefined) : key === "port" && /^\d+$/.test(value) ? Number(value) : value);
-  openForm(isNew ? "Add a profile" : `Change ${name}`, [["name", "Name", "", { value: name ?? "", required: true, disabled: !isNew }], ...FIELDS.map(([key, label, hint]) => [key, label, hint, { value: profile[key] ?? "" }])], {
+  const read = (key, value) => {
+    if (value === undefined) return profile[key] ? null : undefined;
+    return key === "port" && /^\d+$/.test(value) ? Number(value) : value;
+  };
+  const fields = FIELDS.map(([key, label, hint]) => [key, label, hint, { value: profile[key] ?? "" }]);
+  const title = isNew ? "Add a profile" : `Change ${name}`;
+  openForm(title, [["name", "Name", "", { value: name ?? "", required: true, disabled: !isNew }], ...fields], {
     label: isNew ? "Add" : "Save",
     version: etag,
     call: ({ name: given = "", ...values }) => {
       const body = Object.fromEntries(FIELDS.map(([key]) => [key, read(key, values[key])]));
       return isNew ? { method: "POST", path: PATH, body: { name: given, ...body } } : { method: "PUT", path: findPath(name), body };
     },
-    done: () => {
-      notify(isNew ? "The profile is added" : `The profile ${name} is changed`);
-      reload();
-    },
+    done: () => notify(isNew ? "The profile is added" : `The profile ${name} is changed`),
   });
 }

@@ -1,18 +1,20 @@
 // Files: the mounts of the current profile, what lies in them, and copying them to their cluster.
 
 import { h, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
 import { get } from "../core/api.js";
 import { fillLink } from "../core/columns.js";
 import { makeListView } from "../core/list_view.js";
-import { makeLiveDocument } from "../core/live.js";
-import { makePlainTable } from "../core/pane.js";
+import { makePane, makePlainTable, showPanes } from "../core/pane.js";
 import { changeQuery, makeLink } from "../core/router.js";
 import { writeBytes } from "../core/format.js";
-import { showEmpty, showProblem } from "../core/notice.js";
+import { showEmpty } from "../core/notice.js";
 import { setTitle } from "../core/shell.js";
 import { makeFilePane } from "../files/file.js";
 import { makeSync } from "../files/sync.js";
 
+const NO_MOUNTS =
+  "The current profile has no mounts. A mount is a folder here and the folder on the cluster that it is copied to.";
 const KINDS = { directory: "folder", file: "file", symlink: "link" };
 
 // Open the view.
@@ -22,18 +24,18 @@ export function open(outlet, { params, query }) {
 
 function openMounts(outlet) {
   setTitle("Files");
-  const place = h("div");
-  show(outlet, h("h1", null, "Files"), place);
-  const mounts = makeLiveDocument({ kinds: ["profile"], isOwn: () => true, load: ({ signal }) => get("api/files/mounts", {}, { signal }) });
-  mounts.listen(() => {
-    if (mounts.state === "failed") return showProblem(place, "The mounts", mounts.problem, mounts.reload);
-    if (mounts.value.length === 0) {
+  const pane = makePane({
+    title: "Mounts",
+    kinds: ["profile"],
+    load: "api/files/mounts",
+    draw: (place, mounts) => {
       const link = h("a", { href: makeLink(["settings", "profiles"]) }, "Add one in the settings");
-      return showEmpty(place, "The current profile has no mounts. A mount is a folder here and the folder on the cluster that it is copied to.", link);
-    }
-    return show(place, makePlainTable("Mounts", ["Mount", ["On the cluster", "mono"]], mounts.value.map(({ name, remote }) => [h("a", { href: makeLink(["files", name]) }, name), remote])));
+      if (mounts.length === 0) return showEmpty(place, NO_MOUNTS, link);
+      const rows = mounts.map(({ name, remote }) => [h("a", { href: makeLink(["files", name]) }, name), remote]);
+      return show(place, makePlainTable("Mounts", ["Mount", ["On the cluster", "mono"]], rows));
+    },
   });
-  return mounts.close;
+  return showPanes(outlet, h("h1", null, "Files"), [pane]);
 }
 
 // --- one folder ----------------------------------------------------------------------------------------------------
@@ -64,12 +66,13 @@ function openFolder(outlet, mount, query) {
     kinds: [],
     load: async ({ signal }) => {
       const { entries, truncated } = await get("api/files/browse", { mount, path }, { signal });
-      return { rows: entries.map((entry) => [entry.name, entry]), change: null, warnings: truncated ? [`There are more than ${entries.length.toLocaleString("en")} names here: only these are listed`] : [] };
+      const more = `There are more than ${entries.length.toLocaleString("en")} names here: only these are listed`;
+      return { rows: entries.map((entry) => [entry.name, entry]), change: null, warnings: truncated ? [more] : [] };
     },
     whenHeard: () => file && !pane && openFile(file),
     summarize: () => ({ words: ["hidden files are never shown"] }),
     none: () => ["This folder is empty. Names that begin with a dot are not shown."],
-    buttons: [h("button", { type: "button", onclick: () => view.reload() }, "Read again"), sync.button],
+    buttons: [makeButton("Read again", () => view.reload()), sync.button],
     above: sync.node,
   });
   show(outlet, view.nodes, shown);
@@ -121,7 +124,8 @@ function describeKind(entry) {
 
 function makeBreadcrumb(mount, path) {
   const names = path.split("/").filter(Boolean);
-  const steps = [["Files", ["files"]], [mount, ["files", mount]], ...names.map((name, at) => [name, ["files", mount], { path: names.slice(0, at + 1).join("/") }])];
-  const last = steps.length - 1;
-  return h("h1", null, steps.map(([name, parts, query], at) => [at > 0 && " / ", at < last ? h("a", { href: makeLink(parts, query) }, name) : h("span", { "aria-current": "page" }, name)]));
+  const folders = names.map((name, at) => [name, makeLink(["files", mount], { path: names.slice(0, at + 1).join("/") })]);
+  const steps = [["Files", makeLink(["files"])], [mount, makeLink(["files", mount])], ...folders];
+  const [last] = steps.pop();
+  return h("h1", null, steps.map(([name, href]) => [h("a", { href }, name), " / "]), h("span", { "aria-current": "page" }, last));
 }

@@ -1,6 +1,7 @@
 // History: jobs that ended in a range of time, what they used, and files of them for other programs.
 
-import { debounce, h, makeChoice, setText, show } from "../core/dom.js";
+import { debounce, h, makeChoice, renew, setText, show } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
 import { makeListView } from "../core/list_view.js";
 import { makePlainTable, makeTabs } from "../core/pane.js";
 import { changeQuery, makeLink } from "../core/router.js";
@@ -17,9 +18,10 @@ const HOUR_MS = 3_600_000;
 const RANGE = "range"; // from one time to another
 const HOURS = { "1h": 1, "": 24, "7d": 168, "30d": 720, "365d": 8760 };
 const TIMES = [["1h", "last hour"], ["", "last day"], ["7d", "last 7 days"], ["30d", "last 30 days"], ["365d", "last year"], [RANGE, "from – to"]];
-const GROUPS = [["", "by user"], ["account", "by account"], ["partition", "by partition"], ["state", "by state"], ["qos", "by QOS"]];
+const GROUPS = { user: "User", account: "Account", partition: "Partition", state: "State", qos: "QOS" };
 
-const getHours = (job) => (readDuration(job.elapsed_time) ?? 0) / 3600;
+const getElapsed = (job) => readDuration(job.elapsed_time);
+const getHours = (job) => (getElapsed(job) ?? 0) / 3600;
 const getCpuHours = (job) => getHours(job) * (job.cpu_count ?? 0);
 const writeHours = (hours) => hours.toLocaleString("en", { maximumFractionDigits: hours < 10 ? 2 : 0 });
 
@@ -31,7 +33,7 @@ const COLUMNS = [
   { key: "account", title: "Account", width: "7rem" },
   { key: "partition", title: "Partition", width: "7rem" },
   { key: "end_time", title: "Ended", width: "10rem", kind: "time" },
-  { key: "elapsed_time", title: "Elapsed", width: "7rem", numeric: true, value: (job) => readDuration(job.elapsed_time), write: (job) => writeDuration(readDuration(job.elapsed_time)) },
+  { key: "elapsed_time", title: "Elapsed", width: "7rem", numeric: true, value: getElapsed, write: (job) => writeDuration(getElapsed(job)) },
   { key: "cpu_count", title: "CPUs", width: "4.5rem", numeric: true },
   { key: "gpus", title: "GPUs", width: "4.5rem", numeric: true },
   { key: "cpu_hours", title: "CPU hours", width: "6rem", numeric: true, value: getCpuHours, write: (job) => writeHours(getCpuHours(job)) },
@@ -45,7 +47,7 @@ const COLUMNS = [
 // Open the view.
 export function open(outlet, { query }) {
   const range = { last: query.get("last") ?? (query.has("from") ? RANGE : ""), from_ms: toMs(query.get("from")), to_ms: toMs(query.get("to")) };
-  const act = (label, openDialog) => h("button", { type: "button", onclick: () => openDialog(readRange(range), () => tabs.choose("files")) }, label);
+  const act = (label, openDialog) => makeButton(label, () => openDialog(readRange(range), () => tabs.choose("files")), { scope: "write" });
   const tabs = makeTabs({
     label: "History",
     tabs: [
@@ -55,7 +57,8 @@ export function open(outlet, { query }) {
     chosen: query.get("tab"),
     whenChosen: (tab) => changeQuery({ tab: tab === "jobs" ? "" : tab }),
   });
-  show(outlet, h("div", { class: "bar" }, h("h1", null, "History"), h("span", { class: "count" }), act("Export…", openExportDialog), act("Report…", openReportDialog)), tabs.node);
+  const buttons = [act("Export…", openExportDialog), act("Report…", openReportDialog)];
+  show(outlet, h("div", { class: "bar" }, h("h1", null, "History"), h("span", { class: "count" }), buttons), tabs.node);
   setTitle("History");
   return tabs.close;
 }
@@ -71,11 +74,13 @@ function openJobs(place, range, query) {
   const times = makeTimes(range, () => view.reload());
   const last = makeChoice("Time", TIMES, range.last, times.choose);
   const filter = makeJobFilter({ text: query.get("filter") ?? "", getScope: () => writeScope(range), whenFound: () => view.reload() });
-  const by = makeChoice("Sums by", GROUPS, query.get("by") ?? "", (group) => {
-    changeQuery({ by: group });
+  const groups = Object.entries(GROUPS).map(([key, title]) => [key, `by ${title === "QOS" ? title : key}`]);
+  const by = makeChoice("Sums by", groups, query.get("by") ?? "user", (group) => {
+    changeQuery({ by: group === "user" ? "" : group });
     drawSums();
   });
-  const sums = h("div", { class: "pane" });
+  const used = h("div");
+  const sums = h("div", { class: "pane", hidden: true }, h("div", { class: "bar" }, h("h3", null, "Used"), by), used);
   const reloadSoon = debounce(() => view.list.reload(), SOON_MS);
 
   const view = makeListView({
@@ -95,7 +100,8 @@ function openJobs(place, range, query) {
     },
     load: async ({ signal, showSome }) => {
       const pick = (rows) => rows.filter(([, job]) => job.end_time !== null);
-      const found = await loadJobs({ ...writeScope(range), filter: filter.accepted, sort: "end_time", order: "desc" }, signal, (rows) => showSome(pick(rows)), MOST_ROWS);
+      const query = { ...writeScope(range), filter: filter.accepted, sort: "end_time", order: "desc" };
+      const found = await loadJobs(query, signal, (rows) => showSome(pick(rows)), MOST_ROWS);
       const rows = pick(found.rows);
       open = found.rows.length - rows.length;
       return { ...found, rows, total: found.rows.length < MOST_ROWS ? 0 : found.total - open };
@@ -106,14 +112,18 @@ function openJobs(place, range, query) {
       const failed = jobs.filter((job) => findFamily(job.state) === "failed").length;
       return { words: [failed && `${failed.toLocaleString("en")} failed`, open && `${open.toLocaleString("en")} more not ended yet`].filter(Boolean) };
     },
-    none: () => (filter.accepted ? ["No job that ended in this time fits the filter.", h("button", { type: "button", onclick: filter.clear }, "Clear the filter")] : ["No job ended in this time. Choose a longer one above."]),
+    none: () => {
+      if (!filter.accepted) return ["No job ended in this time. Choose a longer one above."];
+      return ["No job that ended in this time fits the filter.", makeButton("Clear the filter", filter.clear)];
+    },
     tools: [last, times.node, filter.node],
     above: sums,
   });
 
   function drawSums() {
     const jobs = [...view.list.rows.values()];
-    show(sums, jobs.length > 0 && [h("div", { class: "bar" }, h("h3", null, "Used"), by), makeSums(jobs, by.value || "user")]);
+    sums.hidden = jobs.length === 0;
+    renew(used, makeSums(jobs, by.value));
   }
 
   const stopZone = whenZoneChanges(times.draw);
@@ -131,7 +141,10 @@ function writeScope(range) {
 
 // Make the two fields of a range, in the zone that is chosen.
 function makeTimes(range, whenSet) {
-  const makeTime = (key, title) => h("input", { type: "datetime-local", step: 1, "aria-label": title, onchange: (event) => set({ [key]: readField(event.target.value) }) });
+  const makeTime = (key, title) => {
+    const onchange = ({ target }) => set({ [key]: readField(target.value) });
+    return h("input", { type: "datetime-local", step: 1, "aria-label": title, onchange });
+  };
   const [from, to] = [makeTime("from_ms", "From"), makeTime("to_ms", "To")];
   const zone = h("span", { class: "hint" });
   const node = h("span", { class: "bar" }, from, "–", to, zone);
@@ -159,18 +172,17 @@ function makeTimes(range, whenSet) {
 // Add up what jobs used, by one of their fields: groups with the most CPU hours first.
 function makeSums(jobs, field) {
   const groups = new Map();
-  const add = (name, job) => {
-    const sums = groups.get(name) ?? [0, 0, 0, 0];
-    groups.set(name, [sums[0] + 1, sums[1] + (findFamily(job.state) === "failed"), sums[2] + getCpuHours(job), sums[3] + getHours(job) * job.gpus]);
-  };
+  const all = [0, 0, 0, 0];
   for (const job of jobs) {
-    add(job[field] ?? "(none)", job);
-    add(null, job);
+    const name = job[field] ?? "(none)";
+    if (!groups.has(name)) groups.set(name, [0, 0, 0, 0]);
+    const own = [1, Number(findFamily(job.state) === "failed"), getCpuHours(job), getHours(job) * job.gpus];
+    for (const sums of [groups.get(name), all]) own.forEach((number, at) => (sums[at] += number));
   }
-  const write = (name, [count, failed, cpu_hours, gpu_hours]) => [name, count.toLocaleString("en"), failed.toLocaleString("en"), writeHours(cpu_hours), writeHours(gpu_hours)];
-  const all = groups.get(null);
-  groups.delete(null);
-  const rows = [...groups].sort(([, one], [, other]) => other[2] - one[2] || other[0] - one[0]).map(([name, sums]) => write(name, sums));
+  const write = (name, [count, failed, ...hours]) =>
+    [name, count.toLocaleString("en"), failed.toLocaleString("en"), ...hours.map(writeHours)];
+  const ordered = [...groups].sort(([, one], [, other]) => other[2] - one[2] || other[0] - one[0]);
+  const rows = ordered.map(([name, sums]) => write(name, sums));
   const numbers = ["Jobs", "Failed", "CPU hours", "GPU hours"].map((title) => [title, "numeric"]);
-  return makePlainTable("Sums", [GROUPS.find(([key]) => (key || "user") === field)[1].slice(3), ...numbers], rows, rows.length > 1 ? write("All", all) : null);
+  return makePlainTable("Sums", [GROUPS[field], ...numbers], rows, rows.length > 1 && write("All", all));
 }

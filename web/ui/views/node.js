@@ -1,7 +1,6 @@
 // One node: its state and why, what is allocated against what is really used, and the jobs on it.
 
 import { h, renew, show } from "../core/dom.js";
-import { get } from "../core/api.js";
 import { makeLink } from "../core/router.js";
 import { writeTime } from "../core/format.js";
 import { findNodeFamily, writeState } from "../core/states.js";
@@ -10,7 +9,7 @@ import { makeFacts, makePane, showPanes } from "../core/pane.js";
 import { setTitle } from "../core/shell.js";
 import { makeJobsPane } from "../cluster/jobs_pane.js";
 import { makeNodeActions } from "../cluster/node_actions.js";
-import { readMemory, writeLoad, writeMemory } from "./nodes.js";
+import { readMemory, writeAllocated, writeLoad, writeMemory } from "./nodes.js";
 
 const READ_AGAIN_MS = 10_000; // events of nodes tell no load and no jobs
 const POWER = /POWER|REBOOT/;
@@ -38,7 +37,7 @@ function makeNodePane(name, actions) {
     isOwn: (change) => change.id === name,
     calm_ms: 1000,
     every_ms: READ_AGAIN_MS,
-    load: ({ signal }) => get(`api/v1/nodes/${encodeURIComponent(name)}`, {}, { signal }),
+    load: `api/v1/nodes/${encodeURIComponent(name)}`,
     draw(place, node) {
       setTitle(name, { family: findNodeFamily(node.state_raw) });
       renew(place, makeFacts(listFacts(node)));
@@ -63,7 +62,7 @@ function listFacts(node) {
     ["CPUs allocated", makeUse(node.cpu_allocated, node.cpu_total)],
     ["CPU load", node.cpu_load !== null && makeUse(node.cpu_load, node.cpu_total, writeLoad(node))],
     ["GPUs allocated", node.gpus_total ? makeUse(node.gpus_allocated, node.gpus_total) : "has none"],
-    ["Memory allocated", memory && makeUse(readMemory(node.memory_allocated), memory, `${writeMemory(node.memory_allocated)} of ${writeMemory(node.memory_total)}`)],
+    ["Memory allocated", memory && makeUse(readMemory(node.memory_allocated), memory, writeAllocated(node))],
     ["Memory free", writeMemory(node.memory_free)],
     ["Disk for jobs", readMemory(node.tmp_disk) > 0 && writeMemory(node.tmp_disk)],
     ["Sockets, cores, threads", node.sockets && `${node.sockets} × ${node.cores_per_socket} × ${node.threads_per_core}`],

@@ -16,20 +16,29 @@ const UNKNOWN = { cpu_load: null, gpus_allocated: 0, jobs: [] };
 const HIGH_LOAD = 1.1; // of all CPUs
 const LOW_LOAD = 0.5; // of the allocated CPUs
 
+const writeGpus = ({ gpus_allocated, gpus_total }) => (gpus_total ? `${gpus_allocated} of ${gpus_total}` : "");
+
+// Write how much memory of a node is allocated.
+export const writeAllocated = (node) => `${writeMemory(node.memory_allocated)} of ${writeMemory(node.memory_total)}`;
+const number = (key, title, width, more) => ({ key, title, width, numeric: true, ...more });
+const memory = (key, title, width, more) => number(key, title, width, { value: (node) => readMemory(node[key]), ...more });
+const words = (key, title, more) => ({ key, title, width: "9rem", value: (node) => node[key].join(" "), ...more });
+const time = (key, title) => ({ key, title, width: "8rem", shown: false, kind: "short time" });
+
 const COLUMNS = [
   { key: "node_name", title: "Node", width: "minmax(8rem, 1fr)", link: (node) => ["nodes", node.node_name] },
   { key: "state", title: "State", width: "9rem", kind: "state", family: (node) => findNodeFamily(node.state_raw) },
   { key: "reason", title: "Reason", width: "minmax(10rem, 2fr)" },
-  { key: "cpu_allocated", title: "CPUs used", width: "6rem", numeric: true, write: (node) => `${node.cpu_allocated} of ${node.cpu_total}` },
-  { key: "cpu_load", title: "Load", width: "6.5rem", numeric: true, write: writeLoad },
-  { key: "gpus_allocated", title: "GPUs used", width: "6rem", numeric: true, write: (node) => (node.gpus_total ? `${node.gpus_allocated} of ${node.gpus_total}` : "") },
-  { key: "memory_allocated", title: "Memory allocated", width: "11rem", numeric: true, value: (node) => readMemory(node.memory_allocated), write: (node) => `${writeMemory(node.memory_allocated)} of ${writeMemory(node.memory_total)}` },
-  { key: "memory_free", title: "Memory free", width: "7rem", numeric: true, value: (node) => readMemory(node.memory_free), write: (node) => writeMemory(node.memory_free) },
-  { key: "jobs", title: "Jobs", width: "4rem", numeric: true, value: (node) => node.jobs.length },
-  { key: "partitions", title: "Partitions", width: "9rem", value: (node) => node.partitions.join(" ") },
-  { key: "features", title: "Features", width: "9rem", shown: false, value: (node) => node.features.join(" ") },
-  { key: "last_busy", title: "Last busy", width: "8rem", shown: false, kind: "short time" },
-  { key: "boot_time", title: "Booted", width: "8rem", shown: false, kind: "short time" },
+  number("cpu_allocated", "CPUs used", "6rem", { write: (node) => `${node.cpu_allocated} of ${node.cpu_total}` }),
+  number("cpu_load", "Load", "6.5rem", { write: writeLoad }),
+  number("gpus_allocated", "GPUs used", "6rem", { write: writeGpus }),
+  memory("memory_allocated", "Memory allocated", "11rem", { write: writeAllocated }),
+  memory("memory_free", "Memory free", "7rem", { write: (node) => writeMemory(node.memory_free) }),
+  number("jobs", "Jobs", "4rem", { value: (node) => node.jobs.length }),
+  words("partitions", "Partitions"),
+  words("features", "Features", { shown: false }),
+  time("last_busy", "Last busy"),
+  time("boot_time", "Booted"),
 ];
 
 // Return an amount of memory of the API ("16000MB") in bytes; null where there is none.
@@ -85,7 +94,8 @@ export function makeNodesPart({ query, id, only = () => true }) {
   return { node: h("section", { class: "pane", "aria-label": "Nodes" }, view.nodes), close };
 }
 
-const listWords = ({ node_name, state, state_raw, reason, partitions, features }) => [node_name, state, state_raw, reason, ...partitions, ...features].join(" ");
+const listWords = ({ node_name, state, state_raw, reason, partitions, features }) =>
+  [node_name, state, state_raw, reason, ...partitions, ...features].join(" ");
 
 function makePartitionsPane() {
   return makePane({
@@ -93,13 +103,14 @@ function makePartitionsPane() {
     kinds: ["resource"],
     calm_ms: 2000,
     load: async ({ signal }) => {
-      const [{ partitions }, { queue }] = await Promise.all([get("api/v1/partitions", {}, { signal }), get("api/overview", {}, { signal })]);
-      return { partitions, queue };
+      const queue = get("api/overview", {}, { signal });
+      return { ...(await get("api/v1/partitions", {}, { signal })), ...(await queue) };
     },
     draw(place, { partitions, queue }) {
       if (partitions.length === 0) return showEmpty(place, "There are no partitions: SLURM has told none yet.");
-      const columns = ["Partition", "State", ...["Nodes used", "CPUs used", "Waiting", "Longest time", "Most nodes"].map((title) => [title, "numeric"])];
-      renew(place, makePlainTable("Partitions", columns, partitions.map((partition) => listCells(partition, queue))));
+      const numbers = ["Nodes used", "CPUs used", "Waiting", "Longest time", "Most nodes"].map((title) => [title, "numeric"]);
+      const rows = partitions.map((partition) => listCells(partition, queue));
+      renew(place, makePlainTable("Partitions", ["Partition", "State", ...numbers], rows));
     },
   });
 }
@@ -113,10 +124,13 @@ function listCells(partition, queue) {
     `${nodes_allocated + nodes_mixed} of ${nodes_total}`,
     `${cpus_allocated} of ${cpus_total}`,
     waiting.reduce((sum, row) => sum + row.jobs, 0),
-    max_time,
-    max_nodes ?? "no limit",
+    writeLimit(max_time),
+    writeLimit(max_nodes),
   ];
 }
+
+// Write a limit of a partition.
+export const writeLimit = (limit) => (limit === null || limit === "UNLIMITED" ? "no limit" : limit);
 
 // Return the family of a partition's state.
 export const findPartitionFamily = (state) => ({ UP: "done", DOWN: "failed", DRAIN: "cancelled", INACTIVE: "cancelled" })[state] ?? "unknown";

@@ -24,7 +24,8 @@ const MOST_MINE = 10;
 export function open(outlet) {
   setTitle("Overview");
   const columns = [[makeMinePane()], [makeFailedPane(), makeAlertsPane(), makeProblemsPane()], [makeQueuePane(), makeLoadPane(), makeClusterPane()]];
-  show(outlet, h("h1", { class: "unseen" }, "Overview"), h("div", { class: "panes" }, columns.map((panes) => h("div", null, panes.map(({ node }) => node)))));
+  const places = columns.map((panes) => h("div", null, panes.map(({ node }) => node)));
+  show(outlet, h("h1", { class: "unseen" }, "Overview"), h("div", { class: "panes" }, places));
   return () => columns.flat().forEach(({ close }) => close());
 }
 
@@ -39,7 +40,8 @@ function makeMinePane() {
     isOwn: ({ row }) => !row || row.user === user,
     calm_ms: CALM_MS,
     actions: [all],
-    load: ({ signal }) => get("api/v1/jobs", { user, state: "RUNNING,PENDING,COMPLETING,SUSPENDED,CONFIGURING", limit: 5 * MOST_MINE }, { signal }),
+    load: "api/v1/jobs",
+    query: { user, state: "RUNNING,PENDING,COMPLETING,SUSPENDED,CONFIGURING", limit: 5 * MOST_MINE },
     draw(place, { jobs, total }) {
       setText(all, total > MOST_MINE ? `All ${writeCount(total, "job")}` : "All jobs");
       if (jobs.length === 0) return showEmpty(place, `No job of ${user} runs or waits.`);
@@ -51,9 +53,11 @@ function makeMinePane() {
 
 const rank = (state) => ["running", "waiting"].indexOf(findFamily(state)) + 1 || 9;
 
-function makeMine(job) {
-  const words = findFamily(job.state) === "running" ? [makeAge(job.start_time, "elapsed"), ` on ${job.nodes.join(", ")}`] : (job.reason_text ?? job.reason);
-  return h("li", null, h("div", { class: "item" }, makeState(job.state), h("a", { href: makeLink(["jobs", job.job_id]), title: job.job_name }, job.job_name ?? job.job_id), h("span", { class: "hint" }, words)));
+function makeMine({ job_id, job_name, state, start_time, nodes, reason, reason_text }) {
+  const runs = findFamily(state) === "running";
+  const words = runs ? [makeAge(start_time, "elapsed"), ` on ${nodes.join(", ")}`] : (reason_text ?? reason);
+  const link = h("a", { href: makeLink(["jobs", job_id]), title: job_name }, job_name ?? job_id);
+  return h("li", null, h("div", { class: "item" }, makeState(state), link, h("span", { class: "hint" }, words)));
 }
 
 // --- what is wrong -----------------------------------------------------------------------------------------------------
@@ -62,7 +66,8 @@ function makeAlertsPane() {
   return makePane({
     title: "Alerts",
     kinds: ["alert"],
-    load: ({ signal }) => get("api/v1/alerts", { resolved: false }, { signal }),
+    load: "api/v1/alerts",
+    query: { resolved: false },
     draw(place, { alerts }) {
       if (alerts.length === 0) return showGood(place, "Nothing is wrong with the cluster or this server.");
       showItems(place, alerts, (alert) => `${alert.alert_id} ${alert.acknowledged} ${alert.message}`, makeAlert);
@@ -75,8 +80,14 @@ const ALERT_FAMILIES = { critical: "failed", warning: "waiting" };
 function makeAlert({ alert_id, severity, title, message, created_at, acknowledged, acknowledged_by }) {
   const acknowledge = acknowledged
     ? h("span", { class: "hint" }, `seen by ${acknowledged_by ?? "somebody"}`)
-    : makeAction({ label: "Acknowledge", call: () => ({ method: "PUT", path: `api/v1/alerts/${encodeURIComponent(alert_id)}/acknowledge` }), done: () => `“${title}” is acknowledged` });
-  return h("li", null, h("div", { class: "item" }, makeState(severity, ALERT_FAMILIES[severity] ?? "unknown"), h("strong", null, title), makeAge(created_at)), h("p", null, message), acknowledge);
+    : makeAction({
+        label: "Acknowledge",
+        call: () => ({ method: "PUT", path: `api/v1/alerts/${encodeURIComponent(alert_id)}/acknowledge` }),
+        done: () => `“${title}” is acknowledged`,
+      });
+  const state = makeState(severity, ALERT_FAMILIES[severity] ?? "unknown");
+  const head = h("div", { class: "item" }, state, h("strong", null, title), makeAge(created_at));
+  return h("li", null, head, h("p", null, message), acknowledge);
 }
 
 const showGood = (place, text) => show(place, h("p", { class: "hint" }, makeMark("done"), text));
@@ -85,7 +96,7 @@ function makeProblemsPane() {
   return makePane({
     title: "Store problems",
     kinds: ["problem", "workflow", "config", "profile"],
-    load: ({ signal }) => get("api/store/problems", {}, { signal }),
+    load: "api/store/problems",
     draw(place, problems) {
       if (problems.length === 0) return showGood(place, "Every file of the store is as it should be.");
       showItems(place, problems, JSON.stringify, makeProblem);
@@ -95,10 +106,11 @@ function makeProblemsPane() {
 
 function makeProblem({ path, line, column, severity, mount, since, reason }) {
   const where = [path, line, column].filter((part) => part !== null && part !== undefined).join(":");
-  const isWarning = severity === "warning";
+  const state = severity === "warning" ? makeState("warning", "waiting") : makeState("error", "failed");
   const workflow = /^workflows\/(.+)\.ya?ml$/.exec(path)?.[1];
   const name = workflow && !mount ? h("a", { href: makeLink(["workflows", workflow]) }, where) : h("code", null, where);
-  return h("li", null, h("div", { class: "item" }, makeState(isWarning ? "warning" : "error", isWarning ? "waiting" : "failed"), name, mount && h("span", { class: "hint" }, `mount ${mount}`), makeAge(since)), h("p", null, reason));
+  const head = h("div", { class: "item" }, state, name, mount && h("span", { class: "hint" }, `mount ${mount}`), makeAge(since));
+  return h("li", null, head, h("p", null, reason));
 }
 
 // --- the queue ---------------------------------------------------------------------------------------------------------
@@ -109,22 +121,31 @@ function makeQueuePane() {
     kinds: ["resource", "job"],
     calm_ms: CALM_MS,
     load: async ({ signal }) => {
-      const [{ queue }, { partitions }] = await Promise.all([get("api/overview", {}, { signal }), get("api/v1/partitions", {}, { signal })]);
-      return { queue, known: new Set(partitions.map(({ name }) => name)) };
+      const [{ queue }, { partitions }] = await readAll(["api/overview", "api/v1/partitions"], signal);
+      return { queue, known: partitions.map(({ name }) => name) };
     },
     draw: drawQueue,
   });
 }
 
+const readAll = (paths, signal) => Promise.all(paths.map((path) => get(path, {}, { signal })));
+
 function drawQueue(place, { queue, known }) {
-  const names = [...new Set([...known, ...queue.map((row) => row.partition)])];
+  const names = [...new Set([...known, ...queue.map(({ partition }) => partition)])];
   if (names.length === 0) return showEmpty(place, "Nothing is known of the queue: SLURM has told no partitions.");
-  const states = [...new Set(["RUNNING", "PENDING", ...queue.map((row) => row.state)])].sort((one, other) => rank(one) - rank(other));
-  const count = (fits) => states.map((state) => queue.filter((row) => row.state === state && fits(row)).reduce((sum, row) => sum + row.jobs, 0) || "–");
-  const name = (text) => (known.has(text) ? h("a", { href: makeLink(["partitions", text]) }, text) : text);
-  const rows = names.map((partition) => [name(partition), ...count((row) => row.partition === partition)]);
-  show(place, makePlainTable("Queue by partition and state", ["Partition", ...states.map((state) => [makeState(state), "numeric"])], rows, names.length > 1 && ["All", ...count(() => true)]));
+  const states = [...new Set(["RUNNING", "PENDING", ...queue.map(({ state }) => state)])];
+  states.sort((one, other) => rank(one) - rank(other));
+  const count = (rows) => states.map((state) => sumJobs(rows.filter((row) => row.state === state)) || "–");
+  const rows = names.map((name) => {
+    const title = known.includes(name) ? h("a", { href: makeLink(["partitions", name]) }, name) : name;
+    return [title, ...count(queue.filter(({ partition }) => partition === name))];
+  });
+  const heads = states.map((state) => [makeState(state), "numeric"]);
+  const sums = names.length > 1 && ["All", ...count(queue)];
+  show(place, makePlainTable("Queue by partition and state", ["Partition", ...heads], rows, sums));
 }
+
+const sumJobs = (rows) => rows.reduce((sum, { jobs }) => sum + jobs, 0);
 
 // --- load --------------------------------------------------------------------------------------------------------------
 
@@ -135,31 +156,41 @@ function makeLoadPane() {
     calm_ms: 10_000,
     every_ms: HISTORY_MS,
     load: async ({ signal }) => {
-      const [now, { metrics }] = await Promise.all([get("api/v1/metrics/cluster", {}, { signal }), get("api/v1/metrics/performance", { interval: "5m" }, { signal })]);
-      return { now, past: metrics };
+      const past = get("api/v1/metrics/performance", { interval: "5m" }, { signal });
+      return { now: await get("api/v1/metrics/cluster", {}, { signal }), past: (await past).metrics };
     },
     draw: drawLoad,
   });
 }
 
+const USES = { cpu: "CPUs", gpu: "GPUs", memory: "Memory" };
+
 function drawLoad(place, { now, past }) {
   const times = past.map((sample) => sample.timestamp);
-  const nodes = Object.entries(now.node_counts).filter(([, count]) => count > 0).map(([state, count]) => `${count} ${writeState(state)}`);
-  const lines = [["CPUs", "cpu"], ["GPUs", "gpu"], ["Memory", "memory"]]
-    .map(([word, key]) => ({ title: `${word} allocated`, times, now: now.cluster_utilization[`${key}_percent`], values: past.map((sample) => sample[`${key}_utilization`]) }))
-    .filter((line) => line.now !== null || line.values.some(Boolean));
+  const counts = Object.entries(now.node_counts ?? {}).filter(([, count]) => count > 0);
+  const nodes = counts.map(([state, count]) => `${count} ${writeState(state)}`);
+  const uses = Object.entries(USES).map(([key, word]) => ({
+    title: `${word} allocated`,
+    times,
+    now: now.cluster_utilization[`${key}_percent`],
+    values: past.map((sample) => sample[`${key}_utilization`]),
+  }));
+  const lines = uses.filter((line) => line.now !== null || line.values.some(Boolean));
   show(
     place,
     lines.map(makeHistoryLine),
     h("p", { class: "hint ends" }, h("span", null, "24 hours ago"), h("span", null, "now")),
     makeFacts([
       ["Nodes", h("a", { href: makeLink(["nodes"]) }, nodes.join(", ") || "none")],
-      ["Waited on average", now.queue_stats.avg_wait_time],
-      ["Waited longest", now.queue_stats.max_wait_time],
+      ["Waited on average", writeWait(now.queue_stats.avg_wait_time)],
+      ["Waited longest", writeWait(now.queue_stats.max_wait_time)],
       ["Ended in the last hour", now.queue_stats.throughput],
     ]),
   );
 }
+
+// Write "12m 34s" of the API as times are written here.
+const writeWait = (text) => text?.replace(/(?<=\d)[dhs]/g, " $&").replace("m", " min");
 
 // --- the cluster -------------------------------------------------------------------------------------------------------
 
@@ -169,7 +200,7 @@ function makeClusterPane() {
     kinds: ["resource", "profile", "alert", "problem"],
     calm_ms: CALM_MS,
     load: async ({ signal }) => {
-      const [overview, status] = await Promise.all([get("api/overview", {}, { signal }), get("api/v1/status", {}, { signal })]);
+      const [overview, status] = await readAll(["api/overview", "api/v1/status"], signal);
       return { overview, status, read_ms: Date.now() };
     },
     draw: drawCluster,
@@ -194,5 +225,6 @@ function drawCluster(place, { overview: { cluster, way, profile, error, age_seco
 function describeDisk({ path: folder, total_bytes, free_bytes }) {
   if (free_bytes === null) return `${folder} does not answer`;
   const isLittle = free_bytes < total_bytes * LITTLE_SPACE;
-  return h("span", { title: folder }, isLittle && makeMark("failed"), `${writeBytes(free_bytes)} of ${writeBytes(total_bytes)} free${isLittle ? ": little is left" : ""}`);
+  const words = `${writeBytes(free_bytes)} of ${writeBytes(total_bytes)} free${isLittle ? ": little is left" : ""}`;
+  return h("span", { title: folder }, isLittle && makeMark("failed"), words);
 }

@@ -1,13 +1,12 @@
 // One partition: its limits, its nodes, how it is used and what waits for it.
 
 import { h, renew } from "../core/dom.js";
-import { get } from "../core/api.js";
 import { makeLink } from "../core/router.js";
 import { makeState } from "../core/marks.js";
 import { makeFacts, makePane, showPanes } from "../core/pane.js";
 import { setTitle } from "../core/shell.js";
 import { makeJobsPane } from "../cluster/jobs_pane.js";
-import { findPartitionFamily, makeNodesPart } from "./nodes.js";
+import { findPartitionFamily, makeNodesPart, writeLimit } from "./nodes.js";
 
 // Open the view.
 export function open(outlet, { params: { name }, query }) {
@@ -19,7 +18,8 @@ export function open(outlet, { params: { name }, query }) {
     columns: ["user", "priority", "submitted", "why"],
   });
   const nodes = makeNodesPart({ query, id: "partition-nodes", only: (node) => node.partitions.includes(name) });
-  return showPanes(outlet, h("h1", null, h("a", { href: makeLink(["nodes"]) }, "Partitions"), " / ", name), [makePartitionPane(name), waiting, nodes]);
+  const head = h("h1", null, h("a", { href: makeLink(["nodes"]) }, "Partitions"), " / ", name);
+  return showPanes(outlet, head, [makePartitionPane(name), waiting, nodes]);
 }
 
 function makePartitionPane(name) {
@@ -27,22 +27,23 @@ function makePartitionPane(name) {
     title: "Limits and use",
     kinds: ["resource"],
     calm_ms: 2000,
-    load: ({ signal }) => get(`api/v1/partitions/${encodeURIComponent(name)}`, {}, { signal }),
+    load: `api/v1/partitions/${encodeURIComponent(name)}`,
     draw: (place, partition) => renew(place, makeFacts(listFacts(partition))),
   });
 }
 
 // What SLURM tells of a partition beyond what has a sentence of its own is shown as it is named.
-function listFacts({ name, state, nodes_total, nodes_idle, nodes_allocated, nodes_mixed, cpus_total, cpus_allocated, gpus_total, gpus_allocated, jobs_running, jobs_pending, default_time, max_time, max_nodes, nodes, ...more }) {
+function listFacts({ name, state, nodes, default_time, max_time, max_nodes, jobs_running, jobs_pending, ...counts }) {
+  const { nodes_total, nodes_idle, nodes_allocated, nodes_mixed, cpus_total, cpus_allocated, gpus_total, gpus_allocated, ...more } = counts;
   return [
     ["State", makeState(state, findPartitionFamily(state))],
     ["Nodes", `${nodes_total}: ${nodes_allocated} full, ${nodes_mixed} in part, ${nodes_idle} idle`],
     ["CPUs allocated", `${cpus_allocated} of ${cpus_total}`],
     ["GPUs allocated", gpus_total > 0 && `${gpus_allocated} of ${gpus_total}`],
     ["Jobs", `${jobs_running} running, ${jobs_pending} waiting`],
-    ["Usual time", default_time],
-    ["Longest time", max_time],
-    ["Most nodes of a job", max_nodes ?? "no limit"],
+    ["Usual time", default_time && writeLimit(default_time)],
+    ["Longest time", writeLimit(max_time)],
+    ["Most nodes of a job", writeLimit(max_nodes)],
     ...Object.entries(more).map(([key, value]) => [writeKey(key), writeValue(value)]),
   ];
 }

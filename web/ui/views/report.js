@@ -1,11 +1,11 @@
 // One status report: its stages over time, what the job said, and what it sent of its files.
 
-import { h, keepInStep, setText, show } from "../core/dom.js";
+import { h, keepInStep, renew, setText, show } from "../core/dom.js";
 import { get, makeUrl } from "../core/api.js";
 import { makeAction } from "../core/action.js";
 import { makeFacts, makePane, makePlainTable } from "../core/pane.js";
 import { changeQuery, makeLink } from "../core/router.js";
-import { nameZone, toMs, writeBytes, writeDuration, writeTime } from "../core/format.js";
+import { toMs, writeBytes, writeDuration, writeTime } from "../core/format.js";
 import { findFamily, isOpen } from "../core/states.js";
 import { fillState, makeState } from "../core/marks.js";
 import { showEmpty } from "../core/notice.js";
@@ -20,7 +20,8 @@ export function open(outlet, { params, query }) {
   const id = params.id;
   const path = `srtslurm/api/jobs/${encodeURIComponent(id)}`;
   const events = makePlainTable("Events", [["When", "nowrap"], "Status", "Stage", "Message", "From"], []);
-  const parts = { head: h("div", { class: "pane" }), stages: h("ol", { class: "timeline" }), events: events.querySelector("tbody"), told: h("div", { class: "pane" }) };
+  const [about, told] = [h("div", { class: "pane" }), h("div", { class: "pane" })];
+  const parts = { head: about, stages: h("ol", { class: "timeline" }), events: events.querySelector("tbody"), told };
   const all = h("div", { class: "pane" }, parts.head, h("h3", null, "Stages"), parts.stages, h("h3", null, "Events"), events, parts.told);
   const head = h("h1", null, h("a", { href: makeLink(["reports"]) }, "Status reports"), " / ", id);
   const place = h("div", { class: "view-parts" });
@@ -29,7 +30,7 @@ export function open(outlet, { params, query }) {
     title: "Report",
     kinds: ["report"],
     isOwn: (change) => change.id === id && (change.action !== "deleted" || leave()),
-    load: ({ signal }) => get(path, {}, { signal }),
+    load: path,
     draw: (body, report) => {
       if (!all.isConnected) show(body, all);
       drawReport(report, parts);
@@ -47,7 +48,8 @@ export function open(outlet, { params, query }) {
   });
   show(outlet, head, show(place, pane.node));
   setTitle(`Report ${id}`);
-  const ticking = setInterval(() => !document.hidden && isOpen(pane.document.value?.status) && drawStages(parts.stages, pane.document.value), TICK_MS);
+  const tick = (report) => !document.hidden && isOpen(report?.status) && drawStages(parts.stages, report);
+  const ticking = setInterval(() => tick(pane.document.value), TICK_MS);
 
   function leave() {
     close();
@@ -65,18 +67,11 @@ export function open(outlet, { params, query }) {
 
 function drawReport(report, parts) {
   setTitle(report.job_name, { family: findFamily(report.status), progress: report.stage });
-  showOnce(parts.head, [report.message, report.status, report.stage, report.slurm_state, report.completed_at, report.started_at, nameZone()], () => makeHead(report));
+  renew(parts.head, makeHead(report));
   drawStages(parts.stages, report);
-  keepInStep(parts.events, [...report.events].reverse(), (event) => event.id, makeEvent, (row, event) => setText(row.firstElementChild, writeTime(event.created_at)));
-  showOnce(parts.told, [report.metadata, report.benchmark_results, report.artifacts], () => makeTold(report));
-}
-
-// Fill a place only where what it is made of has changed, so that a selection in it survives.
-function showOnce(place, facts, make) {
-  const key = JSON.stringify(facts);
-  if (place.dataset.facts === key) return;
-  place.dataset.facts = key;
-  show(place, make());
+  const update = (row, event) => setText(row.firstElementChild, writeTime(event.created_at));
+  keepInStep(parts.events, report.events.toReversed(), (event) => event.id, makeEvent, update);
+  renew(parts.told, makeTold(report));
 }
 
 function makeHead(report) {
@@ -93,7 +88,8 @@ function makeHead(report) {
     ["Exit code", report.exit_code],
     ["Logs", report.logs_url],
   ]);
-  return [report.message && h("p", { class: `told ${findFamily(report.status) === "failed" ? "failed" : ""}` }, report.message), facts];
+  const look = findFamily(report.status) === "failed" ? "told failed" : "told";
+  return [report.message && h("p", { class: look }, report.message), facts];
 }
 
 // List the stages that the events tell of: [{ id, status, stage, begun, ended }], times in ms.
@@ -126,7 +122,8 @@ function drawStages(place, report) {
     row.title = `from ${writeTime(stage.begun)}`;
   };
   const make = (stage) => {
-    const row = h("li", null, h("span", { class: "state" }), h("span", { class: "track", "aria-hidden": "true" }, h("span")), h("span", { class: "numeric" }));
+    const track = h("span", { class: "track", "aria-hidden": "true" }, h("span"));
+    const row = h("li", null, h("span", { class: "state" }), track, h("span", { class: "numeric" }));
     update(row, stage);
     return row;
   };
@@ -134,14 +131,16 @@ function drawStages(place, report) {
 }
 
 function makeEvent(event) {
-  const cells = [writeTime(event.created_at), makeState(event.status), event.stage, event.message, event.source === "slurm" ? "SLURM" : "the job"];
+  const { created_at, status, stage, message, source } = event;
+  const cells = [writeTime(created_at), makeState(status), stage, message, source === "slurm" ? "SLURM" : "the job"];
   return h("tr", null, cells.map((cell, at) => h("td", { class: at === 3 ? "told" : "nowrap" }, cell)));
 }
 
 function makeTold(report) {
-  const parts = [["Metadata", report.metadata], ["Results", report.benchmark_results], ["Artifacts", report.artifacts]];
+  const parts = Object.entries({ Metadata: report.metadata, Results: report.benchmark_results, Artifacts: report.artifacts });
   const given = parts.filter(([, value]) => value && Object.keys(value).length > 0);
-  return given.map(([title, value]) => [h("h3", null, title), h("pre", { tabindex: 0, role: "region", "aria-label": title }, JSON.stringify(value, null, 2))]);
+  const look = (title) => ({ tabindex: 0, role: "region", "aria-label": title });
+  return given.map(([title, value]) => [h("h3", null, title), h("pre", look(title), JSON.stringify(value, null, 2))]);
 }
 
 // --- files that the job sent ---------------------------------------------------------------------------------------
@@ -162,8 +161,8 @@ function makeFiles(id, path, asked) {
       if (files.length === 0) return showEmpty(place, "This job has sent no logs or files.");
       if (!list.isConnected) show(place, h("div", { class: "pane" }, list, shown));
       keepInStep(list, files, (file) => `${file.isLog} ${file.file}`, makeFile, updateFile);
-      const logs = files.filter((file) => file.isLog);
-      const first = logs.find((file) => file.file === asked) ?? logs.toSorted((one, other) => toMs(other.updated_at) - toMs(one.updated_at))[0];
+      const logs = files.filter((file) => file.isLog).sort((one, other) => toMs(other.updated_at) - toMs(one.updated_at));
+      const first = logs.find((file) => file.file === asked) ?? logs[0];
       if (!log.viewer && first) openLog(first.file);
     },
   });

@@ -1,7 +1,8 @@
 // Status reports: the jobs that say themselves how far they are, those that failed first.
 
 import { h, show } from "../core/dom.js";
-import { base, getWhole } from "../core/api.js";
+import { makeButton } from "../core/action.js";
+import { getWhole, makeUrl } from "../core/api.js";
 import { makeListView } from "../core/list_view.js";
 import { makeLink } from "../core/router.js";
 import { toMs, writeAge, writeShortTime } from "../core/format.js";
@@ -19,13 +20,21 @@ const COLUMNS = [
   { key: "status", title: "Status", width: "8.5rem", kind: "state" },
   { key: "stage", title: "Stage", width: "8rem" },
   { key: "message", title: "Message", width: "minmax(12rem, 3fr)" },
-  { key: "updated_at", title: "Last heard", width: "8rem", value: (report) => toMs(report.updated_at), write: (report) => (isOpen(report.status) ? writeAge : writeShortTime)(report.updated_at), ticks: (report) => isOpen(report.status) },
+  { key: "updated_at", title: "Last heard", width: "8rem", value: (report) => toMs(report.updated_at), write: writeHeard, ticks },
   { key: "cluster", title: "Cluster", width: "8rem" },
   { key: "exit_code", title: "Exit", width: "4rem", numeric: true },
   { key: "submitted_at", title: "Submitted", width: "10rem", shown: false, kind: "time" },
   { key: "completed_at", title: "Ended", width: "10rem", shown: false, kind: "time" },
   { key: "urgency", title: "Urgency", width: "6rem", numeric: true, shown: false, value: (report) => URGENT_FIRST.indexOf(findFamily(report.status)) },
 ];
+
+function ticks({ status }) {
+  return isOpen(status);
+}
+
+function writeHeard({ status, updated_at }) {
+  return (isOpen(status) ? writeAge : writeShortTime)(updated_at);
+}
 
 // Open the view.
 export function open(outlet, { query }) {
@@ -49,7 +58,7 @@ export function open(outlet, { query }) {
       return failed ? { words: [`${failed} failed`], mark: { family: "failed", progress: String(failed) } } : {};
     },
     none: listNone,
-    tools: h("button", { type: "button", onclick: () => view.table.sort.key === "urgency" || view.table.sortBy("urgency") }, "Failed first"),
+    tools: makeButton("Failed first", () => view.table.sort.key === "urgency" || view.table.sortBy("urgency")),
   });
   show(outlet, view.nodes);
   return view.close;
@@ -65,11 +74,12 @@ async function loadReports({ signal, values }) {
 }
 
 function listNone() {
-  const line = `curl -X PUT ${new URL("srtslurm/api/jobs/", base)}$SLURM_JOB_ID -H 'Content-Type: application/json' -d '{"status": "benchmark", "message": "epoch 1 of 10"}'`;
+  const body = '{"status": "benchmark", "message": "epoch 1 of 10"}';
+  const line = `curl -X PUT ${makeUrl("srtslurm/api/jobs/")}$SLURM_JOB_ID -H 'Content-Type: application/json' -d '${body}'`;
   return [
     "No job has reported yet. A job that says how far it is stands here, with its stages, messages and logs. One line in its script reports:",
     h("pre", { class: "wrapped" }, line),
     makeCopyButton(() => line, "Copy the line"),
-    h("p", { class: "hint" }, `Jobs of srt-slurm report by themselves when reporting.status.endpoint in srtslurm.yaml is ${new URL("srtslurm", base)}.`),
+    h("p", { class: "hint" }, `Jobs of srt-slurm report by themselves when reporting.status.endpoint in srtslurm.yaml is ${makeUrl("srtslurm")}.`),
   ];
 }
