@@ -123,7 +123,7 @@ function openJobs(place, range, query) {
   function drawSums() {
     const jobs = [...view.list.rows.values()];
     sums.hidden = jobs.length === 0;
-    renew(used, makeSums(jobs, by.value));
+    renew(used, jobs.length > 0 && makeSums(jobs, by.value));
   }
 
   const stopZone = whenZoneChanges(times.draw);
