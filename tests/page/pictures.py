@@ -22,7 +22,7 @@ from tests.waiting import eventually
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 FOLDER = ROOT / "docs" / "pictures"
 MOST_BYTES = 200_000
-SIZE = {"width": 1280, "height": 720}
+SIZE = {"width": 1440, "height": 760}
 CONFIG = """\
 cluster:
   nodes: 4
@@ -33,13 +33,16 @@ cluster:
 """
 # Name, options of sbatch, and what it does.
 JOBS = (
+    ("download-shards", "-p cpu -c 4 --mem=8G -t 2:00:00", "true"),
     ("preprocess-imagenet", "-p cpu -c 16 --mem=64G -t 4:00:00", "true"),
     ("tokenise", "-p cpu -c 8 --mem=16G -t 30:00", "true"),
+    ("count-tokens", "-p cpu -c 1 --mem=2G -t 10:00", "true"),
     ("export-onnx", "-c 2 --mem=8G -t 10:00", "echo 'operator Resize is not supported' >&2; exit 2"),
     ("train-resnet50", "-c 8 --mem=48G --gpus=4 -t 1-00:00:00", "sleep 900"),
     ("train-vit-base", "-c 8 --mem=48G --gpus=4 -t 1-12:00:00", "sleep 900"),
     ("finetune-llm-7b", "-c 16 --mem=96G --gpus=4 -t 12:00:00", "sleep 900"),
-    ("evaluate-resnet50", "-c 4 --mem=16G --gpus=1 -t 1:00:00 -d afterok:4", "true"),
+    ("evaluate-resnet50", "-c 4 --mem=16G --gpus=1 -t 1:00:00 -d afterok:6", "true"),
+    ("evaluate-vit-base", "-c 4 --mem=16G --gpus=1 -t 1:00:00 -d afterok:7", "true"),
     ("bootstrap", "-p cpu --array=0-31%4 -c 2 --mem=4G -t 20:00", "sleep 900"),
     ("pretrain-large", "-N 2 -c 16 --mem=200G --gpus-per-node=4 -t 2-00:00:00", "sleep 900"),
     ("nightly-report", "-p cpu -c 1 --mem=2G -t 5:00 -H", "true"),
