@@ -223,7 +223,7 @@ async def rerun_run(
     """
     only, names = body["only"], body["jobs"]
     request = requests.make_rerun(caller.name, run_id, idempotency_key, body)
-    if ("run", run_id) in server.store.archive:
+    if run_id not in server.store.runs and (await server.sweep_index.get_run_without_file(run_id)).get("archived"):
         raise errors.Conflict("Run is in the archive, which does not change")
     if server.sweep_index.has_cell(run_id):
         sweep, _index = server.sweep_index.find_cell(run_id)

@@ -42,7 +42,8 @@ async def get_sweep(server: Server, sweep_id: int, wait: int = 0) -> Body:
 async def find_row(server: Server, sweep_id: int) -> dict[str, Any]:
     """Find a sweep, as answers show it; raise NotFound."""
     index, sweep = await server.sweep_index.find(sweep_id)
-    return index.build_row(sweep)
+    row = index.build_row(sweep)
+    return row | {"archived": True} if server.sweep_index.is_archived(sweep_id) else row
 
 
 async def list_cells(server: Server, sweep_id: int) -> list[dict[str, Any]]:

@@ -199,8 +199,9 @@ class SweepIndex:
         if self._archive is not None and ("run", run_id) in self._archive:
             return srunx.to_run_json(await self._archive.get("run", run_id)) | {"archived": True}
         kept = await self._archive.find_sweep(sweeps.parse_cell_id(run_id)[0]) if self._archive is not None else None
-        index_of_sweep = self if kept is None else (await self.find(int(kept.id)))[0]
-        return index_of_sweep.build_waiting_run(run_id)
+        if kept is None:
+            return self.build_waiting_run(run_id)
+        return (await self.find(int(kept.id)))[0].build_waiting_run(run_id) | {"archived": True}
 
     # Building rows.
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
@@ -90,6 +91,21 @@ def test_csv_has_the_rows_and_columns_that_are_shown(site: Server, tab: Any, tmp
     text = Path(download.value.path()).read_text()
     assert text.splitlines()[0].startswith("Workflow,State,Jobs,Started,Duration,Args,What failed")
     assert "exported,completed," in text and text.count("\n") == 2
+
+
+def test_of_very_many_it_says_that_there_are_older_ones(site: Server, tab: Any, tmp_path: Path) -> None:
+    runs = Runs(site, tmp_path, "many", QUICK)
+    one = runs.await_end(runs.start())
+
+    def answer(route: Any) -> None:
+        at = int(parse_qs(urlsplit(route.request.url).query)["offset"][0])
+        page = [{**one, "id": f"run-{at + number}"} for number in range(500)]
+        route.fulfill(json=page, headers={"x-total-count": "2345", "x-change": "1-1"})
+
+    tab.route("**/api/workflows/runs?**", answer)
+    tab.goto("/#/runs")
+    said = "2,000 runs (the newest of 2,345; filter to see older ones)"
+    expect(tab.get_by_text(said)).to_be_visible()
 
 
 def test_it_says_what_could_not_be_loaded(tab: Any) -> None:

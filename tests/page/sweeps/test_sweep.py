@@ -357,6 +357,17 @@ def test_cells_that_cannot_be_read_leave_the_rest(page: Any, swept: int) -> None
     page.troubles.expect("500")
 
 
+def test_a_sweep_in_the_archive_runs_nothing_again(site: Server, swept: int, open_tab: Callable[..., Any]) -> None:
+    tab = open_tab("#/none")
+    row = site.http.get(f"/api/sweep_runs/{swept}").json()
+    tab.route(f"**/api/sweep_runs/{swept}", lambda route: route.fulfill(json=row | {"archived": True}))
+    tab.goto(f"/#/sweeps/{swept}?cell=0")
+    _expect(tab.get_by_text("cannot be run again any more")).to_be_visible()
+    _expect(tab.get_by_role("button", name="Baseline")).to_be_visible()
+    _expect(tab.get_by_role("button", name=re.compile("Re-run"))).to_have_count(0)
+    _expect(tab.get_by_role("button", name="Run with other values…")).to_be_visible()
+
+
 def test_a_sweep_that_is_not_there(open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/sweeps/999999")
     tab.get_by_text("Sweep 999999 could not be loaded").wait_for()
@@ -405,7 +416,7 @@ def test_nothing_moves_under_the_hand(site: Server, open_tab: Callable[..., Any]
 
 
 def test_a_sweep_again_with_other_values(page: Any, swept: int) -> None:
-    page.get_by_role("button", name="Run with other values").click()
+    page.get_by_role("button", name="Run with other values…").click()
     dialog = page.get_by_role("dialog", name="Run fit")
     _expect(dialog.get_by_label("lr takes")).to_have_value("0.001, 0.01, 0.1, 1")
     _expect(dialog.get_by_label("Cells at once")).to_have_value("4")

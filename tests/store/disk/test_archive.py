@@ -445,9 +445,13 @@ def test_what_is_archived_is_still_answered_by_its_id(server: Server) -> None:
     found = get(f"/api/workflows/runs/{run_id}").json()
     assert (found["status"], found["archived"], found["jobs"][0]["result"]) == ("completed", True, {"x": 0.1})
     assert get(f"/api/workflows/runs/{cell(1)}").json()["sweep_run_id"] == 3
-    assert get(f"/api/workflows/runs/{cell(2)}").json()["status"] == "cancelled", "one that never had its turn"
+    never = get(f"/api/workflows/runs/{cell(2)}").json()
+    assert (never["status"], never["archived"]) == ("cancelled", True), "one that never had its turn"
+    for name in (run_id, cell(1), cell(2)):
+        assert server.http.post(f"/api/workflows/runs/{name}/rerun").status_code == 409
     sweep = get("/api/sweep_runs/3").json()
     assert (sweep["status"], sweep["cell_count"], sweep["cells_completed"]) == ("completed", 3, 2)
+    assert sweep["archived"] is True
     assert sorted(cell_row["id"] for cell_row in get("/api/sweep_runs/3/cells").json()) == [cell(n) for n in range(3)]
     assert get("/api/sweep_runs/3/results").json()[0]["result"] == {"j.x": 0.1}
     assert server.http.post("/api/sweep_runs/3/cancel").json() == sweep, "a terminal sweep stays what it is"

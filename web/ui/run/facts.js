@@ -40,7 +40,9 @@ export function measureJob(job, now_ms = Date.now()) {
   return { waited_s: until(submitted, started ?? ended ?? now_ms), ran_s: until(started, isOver ? ended : now_ms) };
 }
 
-const SIGNALS = { 1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 4: "SIGILL", 6: "SIGABRT", 7: "SIGBUS", 8: "SIGFPE", 9: "SIGKILL", 10: "SIGUSR1", 11: "SIGSEGV", 12: "SIGUSR2", 13: "SIGPIPE", 14: "SIGALRM", 15: "SIGTERM", 24: "SIGXCPU", 25: "SIGXFSZ" };
+// By their numbers, from 1 on.
+const SIGNALS =
+  "- HUP INT QUIT ILL - ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM - - - - - - - - XCPU XFSZ".split(" ");
 const ENDS = {
   TIMEOUT: "It reached its time limit and was ended.",
   OUT_OF_MEMORY: "It needed more memory than it had asked for.",
@@ -49,7 +51,12 @@ const ENDS = {
   DEADLINE: "It could not end before its deadline.",
   PREEMPTED: "It was ended for a job of higher priority.",
 };
-const CODES = { 1: "a general error", 2: "wrong use of a command, or a general error", 126: "a file that could not be executed", 127: "a command that was not found" };
+const CODES = {
+  1: "a general error",
+  2: "wrong use of a command, or a general error",
+  126: "a file that could not be executed",
+  127: "a command that was not found",
+};
 
 // Write how a job ended, in a sentence; null for one that ended well or has not ended.
 export function describeEnd(job) {
@@ -58,8 +65,8 @@ export function describeEnd(job) {
   if (findFamily(job.slurm_state) !== "failed") return null;
   if (words && !code) return words;
   if (code === null || code === undefined) return words ?? job.error ?? "It failed.";
-  const signal = code > 128 ? code - 128 : 0;
-  const meaning = SIGNALS[signal] ? `, ended by the signal ${SIGNALS[signal]}` : CODES[code] ? `: ${CODES[code]}` : "";
+  const signal = SIGNALS[code > 128 ? code - 128 : 0] ?? "-";
+  const meaning = signal !== "-" ? `, ended by the signal SIG${signal}` : CODES[code] ? `: ${CODES[code]}` : "";
   return `${words ? `${words} ` : ""}Exit code ${code}${meaning}.`;
 }
 
@@ -70,7 +77,8 @@ export const listFailed = (run) => run.jobs.filter((job) => findFamily(findState
 export const listUnfinished = (run) => run.jobs.filter((job) => findFamily(findState(job, run)) !== "done");
 
 // Write args in one line: lr=0.1 seed=3.
-export const writeArgs = (args) => Object.entries(args ?? {}).map(([name, value]) => `${name}=${writeValue(value)}`).join("  ");
+export const writeArgs = (args) =>
+  Object.entries(args ?? {}).map(([name, value]) => `${name}=${writeValue(value)}`).join("  ");
 
 // Write one value as it is typed.
 export const writeValue = (value) => (typeof value === "string" ? value : JSON.stringify(value));

@@ -38,7 +38,9 @@ export function makeFailure({ whenSelected, whenRerun }) {
   }
 
   function makeRow() {
-    return h("li", null, h("button", { type: "button", class: "plain name", onclick: (event) => whenSelected(event.target.closest("li").dataset.key) }), " ", h("span", { class: "state" }), " ", h("span", { class: "end" }));
+    const choose = (event) => whenSelected(event.target.closest("li").dataset.key);
+    const name = h("button", { type: "button", class: "plain name", onclick: choose });
+    return h("li", null, name, " ", h("span", { class: "state" }), " ", h("span", { class: "end" }));
   }
 
   function updateRow(row, job, run) {
@@ -54,10 +56,12 @@ export function makeFailure({ whenSelected, whenRerun }) {
     const shape = `${isOpen(run.status)} ${unfinished.length}`;
     if (shape === drawn) return;
     drawn = shape;
-    if (isOpen(run.status)) return show(actions, h("span", { class: "hint" }, "The rest of the run goes on; it can be run again when it has ended."));
+    const later = h("span", { class: "hint" }, "The rest of the run goes on; it can be run again when it has ended.");
+    if (isOpen(run.status)) return show(actions, later);
     if (run.archived) return show(actions);
     const button = (text, what) => makeButton(text, () => whenRerun(what), { scope: "write" });
-    return show(actions, button(`Re-run what did not complete (${writeCount(unfinished.length, "job")})…`, "failed"), button("Re-run all…", "all"));
+    const left = `Re-run what did not complete (${writeCount(unfinished.length, "job")})…`;
+    return show(actions, button(left, "failed"), button("Re-run all…", "all"));
   }
 
   // The end of the first log: what it wrote to stderr, or to stdout where that is all there is.
@@ -68,7 +72,8 @@ export function makeFailure({ whenSelected, whenRerun }) {
     part.abort = new AbortController();
     log.hidden = true;
     if (!job) return;
-    const read = (stream) => get(`api/jobs/${job.job_id}/logs/${stream}`, { lines: LINES, cluster: run.cluster }, { signal: part.abort.signal });
+    const { signal } = part.abort;
+    const read = (stream) => get(`api/jobs/${job.job_id}/logs/${stream}`, { lines: LINES, cluster: run.cluster }, { signal });
     try {
       let found = await read("stderr");
       if (found.lines.length === 0) found = await read("stdout");

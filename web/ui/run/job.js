@@ -1,6 +1,6 @@
 // The job of a run that is chosen: its log, its script, its result, and every attempt.
 
-import { h, setAttribute, setText, show } from "../core/dom.js";
+import { h, makeChoice, setAttribute, setText, show } from "../core/dom.js";
 import { makeButton } from "../core/action.js";
 import { get } from "../core/api.js";
 import { makeFacts, makePane, makeTabs } from "../core/pane.js";
@@ -48,6 +48,7 @@ export function makeJobPane({ whenRerun, tab }) {
   }
 
   function openTabs() {
+    const tries = pane.job.attempts.length;
     pane.tabs?.close();
     pane.tabs = makeTabs({
       label: "Of this job",
@@ -60,11 +61,13 @@ export function makeJobPane({ whenRerun, tab }) {
         { key: "log", title: "Log", open: openLog },
         { key: "script", title: "Script", open: (place) => openDrawn(place, makeScript(pane)) },
         { key: "result", title: "Result", open: (place) => openText(place, () => drawResult(place, pane.job, pane.run)) },
-        { key: "attempts", title: pane.job.attempts.length > 1 ? `Attempts (${pane.job.attempts.length})` : "Facts", open: (place) => openText(place, () => drawAttempts(place, pane.job)) },
+        { key: "attempts", title: tries > 1 ? `Attempts (${tries})` : "Facts", open: openAttempts },
       ],
     });
     show(body, pane.tabs.node);
   }
+
+  const openAttempts = (place) => openText(place, () => drawAttempts(place, pane.job));
 
   function openText(place, draw) {
     pane.drawTab = draw;
@@ -80,7 +83,8 @@ export function makeJobPane({ whenRerun, tab }) {
   function openLog(place) {
     const tried = pane.job.attempts.filter((attempt) => attempt.job_id);
     if (tried.length === 0) {
-      showEmpty(place, isOpen(pane.run.status) ? "This job has not been submitted yet, so it has no log." : "This job never ran, so it has no log.");
+      const why = isOpen(pane.run.status) ? "This job has not been submitted yet" : "This job never ran";
+      showEmpty(place, `${why}, so it has no log.`);
       return null;
     }
     const viewerPlace = h("div");
@@ -88,10 +92,12 @@ export function makeJobPane({ whenRerun, tab }) {
     const openAttempt = (attempt) => {
       viewer?.close();
       const stream = findFamily(attempt.slurm_state) === "failed" ? "stderr" : "stdout";
-      viewer = makeLogViewer({ job: attempt.job_id, cluster: pane.run.cluster || null, label: `${pane.job.name}, job ${attempt.job_id}`, stream });
+      const label = `${pane.job.name}, job ${attempt.job_id}`;
+      viewer = makeLogViewer({ job: attempt.job_id, cluster: pane.run.cluster || null, label, stream });
       show(viewerPlace, viewer.node);
     };
-    const choice = h("select", { "aria-label": "Attempt", onchange: () => openAttempt(tried[Number(choice.value)]) }, tried.map((attempt, at) => h("option", { value: at, selected: at === tried.length - 1 }, `Attempt ${attempt.number}, job ${attempt.job_id}`)));
+    const names = tried.map((attempt, at) => [at, `Attempt ${attempt.number}, job ${attempt.job_id}`]);
+    const choice = makeChoice("Attempt", names, tried.length - 1, (at) => openAttempt(tried[at]));
     show(place, tried.length > 1 && h("div", { class: "bar" }, choice), viewerPlace);
     openAttempt(tried.at(-1));
     return () => viewer.close();
@@ -103,12 +109,14 @@ export function makeJobPane({ whenRerun, tab }) {
 function writeSummary(job, run) {
   const { waited_s, ran_s } = measureJob(job);
   const isGoing = findFamily(findState(job, run)) === "running";
+  const end = describeEnd(job);
+  const then = isGoing ? `began at ${writeTime(job.started_at)}` : `ran ${writeDuration(ran_s)}`;
   const parts = [
-    describeEnd(job),
-    job.reason && !describeEnd(job) && !job.started_at ? `Reason: ${job.reason}.` : null,
-    waited_s !== null && ran_s !== null ? `It waited ${writeDuration(waited_s)}${isGoing ? ` and began at ${writeTime(job.started_at)}` : ` and ran ${writeDuration(ran_s)}`}.` : null,
-    waited_s !== null && ran_s === null ? `It was submitted at ${writeTime(job.submitted_at)}.` : null,
-    job.depends_on.length > 0 ? `It needs ${job.depends_on.join(", ")}.` : null,
+    end,
+    job.reason && !end && !job.started_at && `Reason: ${job.reason}.`,
+    waited_s !== null && ran_s !== null && `It waited ${writeDuration(waited_s)} and ${then}.`,
+    waited_s !== null && ran_s === null && `It was submitted at ${writeTime(job.submitted_at)}.`,
+    job.depends_on.length > 0 && `It needs ${job.depends_on.join(", ")}.`,
   ];
   return parts.filter(Boolean).join(" ");
 }
@@ -121,10 +129,12 @@ function makeScript(pane) {
     draw: (place, jobs) => {
       const planned = jobs.find((each) => each.name === job.name);
       if (!planned?.script) return showEmpty(place, "There is no script of this job yet.");
-      const resources = Object.entries(planned.resources).map(([name, value]) => [name.replaceAll("_", " "), value === null ? null : writeValue(value)]);
+      const write = (value) => (value === null ? null : writeValue(value));
+      const resources = Object.entries(planned.resources).map(([name, value]) => [name.replaceAll("_", " "), write(value)]);
+      const tries = planned.retry > 0 && `${planned.retry + 1}, ${writeDuration(planned.retry_delay_s)} apart`;
       show(
         place,
-        makeFacts([...resources, ["Folder", planned.work_dir], ["Tries", planned.retry > 0 ? `${planned.retry + 1}, ${writeDuration(planned.retry_delay_s)} apart` : null], ["Secrets", planned.secrets.join(", ")]]),
+        makeFacts([...resources, ["Folder", planned.work_dir], ["Tries", tries], ["Secrets", planned.secrets.join(", ")]]),
         h("div", { class: "bar" }, makeCopyButton(() => planned.script, "Copy the script")),
         h("pre", { class: "text", tabindex: 0, "aria-label": `Script of ${job.name}` }, planned.script),
       );
@@ -134,9 +144,11 @@ function makeScript(pane) {
 
 function drawResult(place, job, run) {
   if (job.result_error) return showEmpty(place, `The result could not be read. ${job.result_error}`);
-  if (job.result === null || job.result === undefined) return showEmpty(place, isOpen(run.status) ? "This job has left no result yet." : "This job left no result. What a job writes to the file $SLUICE_RESULT, as JSON, is kept here.");
-  const text = JSON.stringify(job.result, null, 2);
-  show(place, h("div", { class: "bar" }, makeCopyButton(() => text, "Copy the result")), makeFacts(Object.entries(job.result).map(([name, value]) => [name, h("code", null, writeValue(value))])));
+  const none = "This job left no result. What a job writes to the file $SLUICE_RESULT, as JSON, is kept here.";
+  if (!job.result) return showEmpty(place, isOpen(run.status) ? "This job has left no result yet." : none);
+  const facts = Object.entries(job.result).map(([name, value]) => [name, h("code", null, writeValue(value))]);
+  const copy = makeCopyButton(() => JSON.stringify(job.result, null, 2), "Copy the result");
+  return show(place, h("div", { class: "bar" }, copy), makeFacts(facts));
 }
 
 function drawAttempts(place, job) {
@@ -156,8 +168,8 @@ function drawAttempts(place, job) {
           ["Submitted", writeTime(attempt.submitted_at)],
           ["Began", writeTime(attempt.started_at)],
           ["Ended", writeTime(attempt.ended_at)],
-          ["stdout", attempt.stdout],
-          ["stderr", attempt.stderr],
+          [attempt.stderr === attempt.stdout ? "stdout and stderr" : "stdout", attempt.stdout],
+          ["stderr", attempt.stderr !== attempt.stdout && attempt.stderr],
         ]),
       ),
     ),

@@ -13,7 +13,16 @@ export function makeJobTable({ whenSelected }) {
   let selected = null;
   let order = new Map();
   let shown = [];
-  const isOpenJob = (job) => !job.ended_at && job.submitted_at !== null;
+  const isWaiting = (job) => !job.ended_at && job.submitted_at !== null && !job.started_at;
+  const makeTime = (title, key, ticks) => ({
+    key: title.toLowerCase(),
+    title,
+    width: "5rem",
+    numeric: true,
+    value: (job) => measureJob(job)[key],
+    write: (job) => writeDuration(measureJob(job)[key]),
+    ticks,
+  });
   const table = makeTable({
     id: "run-jobs",
     label: "Jobs of the run",
@@ -23,8 +32,8 @@ export function makeJobTable({ whenSelected }) {
       { key: "name", title: "Name", width: "minmax(9rem, 2fr)", value: (job) => job.name, render: fillName },
       { key: "state", title: "State", width: "8.5rem", value: (job) => job.shown, render: (cell, job) => fillState(cell, job.shown) },
       { key: "job_id", title: "Job", width: "5.5rem", value: (job) => job.job_id, render: fillJob },
-      { key: "waited", title: "Waited", width: "5rem", numeric: true, value: (job) => measureJob(job).waited_s, write: (job) => writeDuration(measureJob(job).waited_s), ticks: (job) => isOpenJob(job) && !job.started_at },
-      { key: "ran", title: "Ran", width: "5rem", numeric: true, value: (job) => measureJob(job).ran_s, write: (job) => writeDuration(measureJob(job).ran_s), ticks: (job) => findFamily(job.shown) === "running" },
+      makeTime("Waited", "waited_s", isWaiting),
+      makeTime("Ran", "ran_s", (job) => findFamily(job.shown) === "running"),
       { key: "attempts", title: "Tries", width: "3.5rem", numeric: true, value: (job) => job.attempts.length },
       { key: "exit_code", title: "Exit", width: "3.5rem", numeric: true, value: (job) => job.exit_code },
       { key: "depends_on", title: "Needs", value: (job) => job.depends_on.join(", ") },
@@ -33,7 +42,8 @@ export function makeJobTable({ whenSelected }) {
   });
 
   function fillName(cell, job) {
-    const button = cell.firstElementChild ?? cell.appendChild(h("button", { type: "button", class: "plain", onclick: (event) => whenSelected(event.target.textContent) }));
+    const choose = (event) => whenSelected(event.target.textContent);
+    const button = cell.firstElementChild ?? cell.appendChild(h("button", { type: "button", class: "plain", onclick: choose }));
     setText(button, job.name);
     setAttribute(button, "aria-pressed", job.name === selected);
     setAttribute(button, "title", job.name);

@@ -6,7 +6,9 @@ import { makeValueKey, readNumber, writeNumber, writeValue } from "./scales.js";
 
 const MOST_COLUMNS = 120;
 export const DURATION = "duration_seconds";
-const SMALL_IS_GOOD = /loss|error|perplexity|entropy|duration|seconds|latency|cost|regret|distance|(^|[^a-z])(err|r?mse|mae|nll|ppl|time|wer|cer|fid)([^a-z]|$)/i;
+const PARTS = "loss|error|perplexity|entropy|duration|seconds|latency|cost|regret|distance";
+const WORDS = "err|r?mse|mae|nll|ppl|time|wer|cer|fid";
+const SMALL_IS_GOOD = new RegExp(`${PARTS}|(^|[^a-z])(${WORDS})([^a-z]|$)`, "i");
 
 // Make what is drawn of a cell from its row.
 export function makeCell(row, at) {
@@ -87,7 +89,8 @@ export function nameCell(cell, axes) {
 // Say in a sentence what is known of a cell.
 export function describeCell(cell, { axes, metric, best }) {
   const number = getNumber(cell, metric);
-  return [`${nameCell(cell, axes)}: ${cell.row.status}`, number !== null && `${metric} = ${writeNumber(number)}`, best === cell && "the best"].filter(Boolean).join(", ");
+  const value = number !== null && `${metric} = ${writeNumber(number)}`;
+  return [`${nameCell(cell, axes)}: ${cell.row.status}`, value, best === cell && "the best"].filter(Boolean).join(", ");
 }
 
 // List the args and results, and say of each whether it differs between cells.
@@ -99,7 +102,8 @@ export function listColumns(cells, axes) {
     const first = own.length > 0 && makeValueKey(own[0].row[field][name]);
     return { name, kind, differs: own.length === 1 || own.some((cell) => makeValueKey(cell.row[field][name]) !== first) };
   };
-  return [...args.map(make("arg", "args", () => cells)), ...results.map(make("result", "result", (name) => cells.filter(({ row }) => name in row.result)))];
+  const withResult = (name) => cells.filter(({ row }) => name in row.result);
+  return [...args.map(make("arg", "args", () => cells)), ...results.map(make("result", "result", withResult))];
 }
 
 // Write the difference of a number to that of the baseline: "+0.25".

@@ -15,7 +15,8 @@ function makeFiller(fill) {
 // Make a select; `draw(options, value)` takes words or [value, words].
 export function makeSelect(label, choose, name = label) {
   const select = h("select", { "aria-label": name, onchange: () => choose(select.value) });
-  const fill = makeFiller((options) => show(select, options.map((each) => h("option", { value: [each].flat()[0] }, [each].flat().at(-1)))));
+  const makeOption = (each) => h("option", { value: [each].flat()[0] }, [each].flat().at(-1));
+  const fill = makeFiller((options) => show(select, options.map(makeOption)));
   return {
     node: h("label", { class: "bar" }, label && h("span", { class: "hint" }, label), select),
     draw: (options, value) => {
@@ -43,7 +44,8 @@ export function makeMenu(label, choose) {
   const list = h("div", { class: "menu", popover: "auto", id: makeId("menu") });
   const boxes = h("div");
   list.append(boxes, h("button", { type: "button", onclick: () => choose(null) }, "As at first"));
-  const fill = makeFiller((names) => show(boxes, names.map((name) => h("label", null, h("input", { type: "checkbox", value: name, onchange: () => tell() }), name))));
+  const makeBox = (name) => h("label", null, h("input", { type: "checkbox", value: name, onchange: () => tell() }), name);
+  const fill = makeFiller((names) => show(boxes, names.map(makeBox)));
   const listBoxes = () => [...boxes.querySelectorAll("input")];
   const tell = () => choose(listBoxes().filter((box) => box.checked).map((box) => box.value));
   return {

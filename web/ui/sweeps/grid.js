@@ -7,7 +7,16 @@ import { cutLabel, findStep, LETTER_PX, makeLabel, makePlot } from "./plot.js";
 
 const TOP = 38;
 const WORD_PX = 60; // a place that is so wide has its word
-const STEPS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1], PageDown: [0, 10], PageUp: [0, -10], Home: [-Infinity, 0], End: [Infinity, 0] };
+const STEPS = {
+  ArrowRight: [1, 0],
+  ArrowLeft: [-1, 0],
+  ArrowDown: [0, 1],
+  ArrowUp: [0, -1],
+  PageDown: [0, 10],
+  PageUp: [0, -10],
+  Home: [-Infinity, 0],
+  End: [Infinity, 0],
+};
 
 // Make a grid.
 //
@@ -24,7 +33,14 @@ export function makeGrid({ kinds, choose, measure, judge, describe, pick, ...hea
   const words = svg("g", { class: "cell-words" });
   const labels = svg("g", { class: "plot-label" });
   const grid = { model: null, laid: null, at: null };
-  const plot = makePlot({ ...hear, children: [paths, words, labels], props: { role: null, "aria-hidden": "true" }, find, ring, getText: () => tell(grid.laid?.placeOf.get(grid.at)) });
+  const plot = makePlot({
+    ...hear,
+    children: [paths, words, labels],
+    props: { role: null, "aria-hidden": "true" },
+    find,
+    ring,
+    getText: () => tell(grid.laid?.placeOf.get(grid.at)),
+  });
   const box = plot.layers.parentElement;
   for (const [name, value] of Object.entries({ class: "grid", tabindex: 0, role: "group" })) box.setAttribute(name, value);
   box.addEventListener("keydown", move);
@@ -68,7 +84,8 @@ export function makeGrid({ kinds, choose, measure, judge, describe, pick, ...hea
     const judged = judge(places.map(listCells), grid.model);
     const hasWords = wide >= WORD_PX;
     const size = Math.min(16, wide - 1, high - 1);
-    const sized = Object.entries(kinds).map(([kind, mark]) => [kind, mark?.replace(/[\d.]+/g, (number) => String(Math.round(number * size * 6.25) / 100))]);
+    const scale = (number) => String(Math.round(number * size * 6.25) / 100);
+    const sized = Object.entries(kinds).map(([kind, mark]) => [kind, mark?.replace(/[\d.]+/g, scale)]);
     const marks = Object.fromEntries(sized);
     const drawn = Object.fromEntries(sized.map(([kind]) => [kind, ["", ""]]));
     const rectangle = `h${wide - 1}v${high - 1}h${1 - wide}z`;
@@ -79,7 +96,8 @@ export function makeGrid({ kinds, choose, measure, judge, describe, pick, ...hea
       drawn[kind][0] += `M${x} ${y}${rectangle}`;
       if (marks[kind]) drawn[kind][1] += `M${x + right} ${y + lower}${marks[kind]}`;
     });
-    Object.values(drawn).forEach((pair, at) => pair.forEach((path, part) => setAttribute(paths[at][part], "d", path || null)));
+    const setPath = (at) => (path, part) => setAttribute(paths[at][part], "d", path || null);
+    Object.values(drawn).forEach((pair, at) => pair.forEach(setPath(at)));
     for (const [, mark] of paths) setAttribute(mark, "stroke-width", Math.max(1, size / 9));
     show(words, hasWords && places.map((place, at) => {
       const [x, y] = locate(place);
@@ -108,11 +126,10 @@ export function makeGrid({ kinds, choose, measure, judge, describe, pick, ...hea
     const { laid } = grid;
     if (!laid || event.ctrlKey || event.metaKey || event.altKey) return;
     const step = STEPS[event.key];
-    if (event.key === "Enter" || event.key === " ") {
-      if (grid.at) hear.whenSelected(grid.at);
-    } else if (!step) return;
+    const isChoice = event.key === "Enter" || event.key === " ";
+    if (!step && !isChoice) return;
     event.preventDefault();
-    if (!step) return;
+    if (isChoice) return grid.at && hear.whenSelected(grid.at);
     const [lastColumn, lastRow] = [laid.width - 1, laid.rows.length - 1];
     const { column, row } = laid.placeOf.get(grid.at) ?? { column: step[0] > 0 ? -1 : 0, row: 0 };
     const within = (at, last) => Math.max(0, Math.min(last, at));

@@ -12,7 +12,13 @@ import { may } from "../core/signin.js";
 import { nameCell } from "./cells.js";
 import { writeValue } from "./scales.js";
 
-const COUNTERS = [["done", "cells_completed"], ["failed", "cells_failed"], ["cancelled", "cells_cancelled"], ["running", "cells_running"], ["waiting", "cells_pending"]];
+const COUNTERS = Object.entries({
+  done: "cells_completed",
+  failed: "cells_failed",
+  cancelled: "cells_cancelled",
+  running: "cells_running",
+  waiting: "cells_pending",
+});
 const SHOWN_FAILURES = 3;
 
 // Return how many cells of a sweep have ended.
@@ -23,8 +29,10 @@ export const getTook = (sweep) => ((toMs(sweep.completed_at) ?? Date.now()) - to
 
 // Say how far a sweep is: "7 of 9 ended, 1 failed".
 export function describeProgress(sweep) {
-  const more = ["failed", "running"].map((word) => sweep[`cells_${word}`] > 0 && `${sweep[`cells_${word}`].toLocaleString("en")} ${word}`);
-  return [`${countEnded(sweep).toLocaleString("en")} of ${sweep.cell_count.toLocaleString("en")} ended`, ...more].filter(Boolean).join(", ");
+  const { cell_count, cells_failed, cells_running } = sweep;
+  const more = [[cells_failed, "failed"], [cells_running, "running"]].filter(([count]) => count > 0);
+  const counts = more.map(([count, word]) => `, ${count.toLocaleString("en")} ${word}`);
+  return `${countEnded(sweep).toLocaleString("en")} of ${cell_count.toLocaleString("en")} ended${counts.join("")}`;
 }
 
 // Fill a bar with the parts of a sweep by state; the words stand beside it.
@@ -38,6 +46,7 @@ export function fillBar(bar, sweep) {
   });
 }
 
+const canRerun = ({ status, archived }) => status !== "draining" && !archived;
 const makeRerun = (cells) => (sweep) => ({ method: "POST", path: `api/sweep_runs/${sweep.id}/rerun`, body: { cells } });
 
 // The calls that can be made of a sweep; the first two of several as well.
@@ -51,13 +60,13 @@ export const ACTIONS = [
   },
   {
     label: "Re-run failed",
-    isOffered: (sweep) => sweep.cells_failed > 0 && sweep.status !== "draining",
+    isOffered: (sweep) => sweep.cells_failed > 0 && canRerun(sweep),
     call: makeRerun("failed"),
     done: (sweep) => `The failed cells of sweep ${sweep.name} run again.`,
   },
   {
     label: "Re-run failed and cancelled",
-    isOffered: (sweep) => sweep.cells_cancelled > 0 && sweep.status !== "draining",
+    isOffered: (sweep) => sweep.cells_cancelled > 0 && canRerun(sweep),
     call: makeRerun("unfinished"),
     done: (sweep) => `All cells of sweep ${sweep.name} that have not completed run again.`,
   },
@@ -79,7 +88,9 @@ export function makeHeader({ whenFiltered, whenSelected }) {
     isOffered,
     node: makeAction({ label, question: question && (() => question(shown.sweep)), call: () => call(shown.sweep), done }),
   }));
-  const again = makeButton("Run with other values", () => runAgain(shown.sweep, shown.model).catch((problem) => notifyRefusal("The workflow", problem)), { scope: "write" });
+  const openAgain = () => runAgain(shown.sweep, shown.model);
+  const tellRefusal = (problem) => notifyRefusal("The sweep cannot be run again", problem);
+  const again = makeButton("Run with other values…", () => openAgain().catch(tellRefusal), { scope: "write" });
   const parallel = makeParallelField(() => shown.sweep);
   const failures = h("div", { class: "failures" });
   const more = h("button", { type: "button", class: "plain link", onclick: () => whenFiltered("failed") });
@@ -91,9 +102,10 @@ export function makeHeader({ whenFiltered, whenSelected }) {
     ["Workflow", workflow, nameWorkflow],
     ["Started", h("span"), (sweep) => writeTime(sweep.started_at)],
     ["Took", h("span"), (sweep) => `${writeDuration(getTook(sweep))}${sweep.completed_at ? "" : " so far"}`],
-    ["Args of all cells", h("span"), (sweep) => Object.entries(sweep.args ?? {}).map(([name, value]) => `${name} = ${writeValue(value)}`).join(", ")],
+    ["Args of all cells", h("span"), ({ args }) => Object.entries(args ?? {}).map(([name, value]) => `${name} = ${writeValue(value)}`).join(", ")],
     ["When a cell fails", h("span"), (sweep) => sweep.fail_fast && "no further cell is started"],
     ["Error", h("span"), (sweep) => sweep.error],
+    ["Archived", h("span"), (sweep) => sweep.archived && "its cells cannot be run again any more"],
   ].map(([name, node, write]) => ({ row: h("div", null, h("dt", null, name), h("dd", null, node)), node, write }));
   const node = h("header", { class: "sweep-head" },
     h("div", { class: "bar" }, title, state, progress, h("span", { class: "actions" }, actions.map((action) => action.node), again)),
@@ -118,9 +130,11 @@ export function makeHeader({ whenFiltered, whenSelected }) {
   }
 
   function drawChips(sweep, filter) {
-    const open = sweep.cells_pending + sweep.cells_running;
-    const items = COUNTERS.filter(([family, key]) => sweep[key] > 0 || filter === family).map(([family, key]) => ({ key: family, text: `${sweep[key].toLocaleString("en")} ${FAMILIES[family].word}` }));
-    if ((open > 0 && open < sweep.cell_count) || filter === "open") items.push({ key: "open", text: `${open.toLocaleString("en")} not ended` });
+    const [running, waiting] = [sweep.cells_running, sweep.cells_pending];
+    const makeItem = (key, count, word) => ({ key, text: `${count.toLocaleString("en")} ${word}` });
+    const shown = COUNTERS.filter(([family, key]) => sweep[key] > 0 || filter === family);
+    const items = shown.map(([family, key]) => makeItem(family, sweep[key], FAMILIES[family].word));
+    if ((running && waiting) || filter === "open") items.push(makeItem("open", running + waiting, "not ended"));
     keepInStep(chips, items, ({ key }) => key, ({ key }) => {
       const chip = h("button", { type: "button", class: "chip", onclick: () => whenFiltered(chip.ariaPressed === "true" ? null : key) });
       chip.append(...(FAMILIES[key] ? [makeMark(key)] : []), h("span"));
@@ -140,9 +154,11 @@ export function makeHeader({ whenFiltered, whenSelected }) {
     setText(more, `All ${writeCount(failed.length, "failed cell")} in the table`);
   }
 
-  const makeFailure = (cell) => h("div", { class: "cell-failure" },
-    h("div", { class: "bar" }, h("span", null, makeMark("failed"), `${nameCell(cell, shown.model.axes)} failed `), h("button", { type: "button", onclick: () => whenSelected(cell.key) }, "Show its log")),
-    h("pre"));
+  function makeFailure(cell) {
+    const words = h("span", null, makeMark("failed"), `${nameCell(cell, shown.model.axes)} failed `);
+    const open = makeButton("Show its log", () => whenSelected(cell.key));
+    return h("div", { class: "cell-failure" }, h("div", { class: "bar" }, words, open), h("pre"));
+  }
 
   return { node, draw };
 }
@@ -159,7 +175,8 @@ async function runAgain({ args, matrix, max_parallel, fail_fast, ...sweep }, mod
 }
 
 function makeParallelField(getSweep) {
-  const input = h("input", { type: "number", min: 1, max: 100000, step: 1, class: "narrow", "aria-label": "Cells that run at once", disabled: !may("write") });
+  const limits = { type: "number", min: 1, max: 100_000, step: 1 };
+  const input = h("input", { ...limits, class: "narrow", "aria-label": "Cells that run at once", disabled: !may("write") });
   const set = makeAction({
     label: "Set",
     call: () => ({ method: "PATCH", path: `api/sweep_runs/${getSweep().id}`, body: { max_parallel: input.valueAsNumber } }),

@@ -7,6 +7,10 @@ import { findBin, makeScale, writeNumber } from "./scales.js";
 
 export const BINS = Array.from({ length: 7 }, (_, at) => `bin-${at}`);
 
+const HIGH = 420; // all rows, where they are many
+
+const measure = (most, room, count) => Math.min(most, Math.max(6, Math.floor(room / count)));
+
 // Return the mean of the numbers of cells, null where there are none.
 function findMean(cells, metric) {
   const numbers = cells.map((cell) => getNumber(cell, metric)).filter((number) => number !== null);
@@ -22,7 +26,8 @@ export function makeHeatmap(hear) {
     const means = places.map((cells) => findMean(cells, metric));
     const scale = makeScale(means);
     drawLegend(means, metric, places.some(({ length }) => length > 1));
-    return means.map((mean) => (mean === null ? { kind: "none" } : { kind: BINS[findBin(scale.place(mean), BINS.length)], word: writeNumber(mean, 3) }));
+    const findKind = (mean) => BINS[findBin(scale.place(mean), BINS.length)];
+    return means.map((mean) => (mean === null ? { kind: "none" } : { kind: findKind(mean), word: writeNumber(mean, 3) }));
   }
 
   function drawLegend(means, metric, isCrowded) {
@@ -31,16 +36,25 @@ export function makeHeatmap(hear) {
     const [least, most] = [Math.min, Math.max].map((choose) => writeNumber(known.reduce((one, other) => choose(one, other))));
     const boxes = BINS.map((kind, at) => svg("rect", { x: at * 18, width: 17, height: 12, class: `cell-fill ${kind}` }));
     const words = [metric, isCrowded && "means of the cells of one place", known.length < means.length && "struck out: no value"];
-    return show(legend, least, svg("svg", { width: BINS.length * 18, height: 12, "aria-hidden": "true" }, boxes), most, h("span", { class: "hint" }, words.filter(Boolean).join("; ")));
+    const scale = svg("svg", { width: BINS.length * 18, height: 12, "aria-hidden": "true" }, boxes);
+    return show(legend, least, scale, most, h("span", { class: "hint" }, words.filter(Boolean).join("; ")));
   }
 
   const grid = makeGrid({
     ...hear,
     kinds: { ...Object.fromEntries(BINS.map((kind) => [kind, null])), none: "m4 12l8 -8" },
-    choose: ({ axes, options, metric }) => ({ axes: chooseAxes(axes, options.heatX, options.heatY), across: options.heatX, down: options.heatY, label: `${metric} over ${options.heatX} and ${options.heatY}` }),
-    measure: ({ columns, rows }, room) => [Math.min(88, Math.max(6, Math.floor(room / columns))), Math.min(28, Math.max(6, Math.floor(420 / rows)))],
+    choose: ({ axes, options: { heatX, heatY }, metric }) => ({
+      axes: chooseAxes(axes, heatX, heatY),
+      across: heatX,
+      down: heatY,
+      label: `${metric} over ${heatX} and ${heatY}`,
+    }),
+    measure: ({ columns, rows }, room) => [measure(88, room, columns), measure(28, HIGH, rows)],
     judge,
-    describe: (cells, model) => (cells.length === 1 ? describeCell(cells[0], model) : `${cells.length} cells: ${writeNumber(findMean(cells, model.metric) ?? NaN)}`),
+    describe: (cells, model) =>
+      cells.length === 1
+        ? describeCell(cells[0], model)
+        : `${cells.length} cells: ${writeNumber(findMean(cells, model.metric) ?? NaN)}`,
     // Of several cells of one place, that with the best value stands for all.
     pick: (cells, { metric, goal }) => findBest(cells, metric, goal) ?? cells[0],
   });

@@ -18,7 +18,12 @@ const MARKS = {
 export const makeMatrix = (hear) => makeGrid({
   ...hear,
   kinds: MARKS,
-  choose: ({ cells, axes, options }) => ({ axes, across: options.cols, down: options.rows, label: `Matrix of ${cells.length.toLocaleString("en")} cells` }),
+  choose: ({ cells, axes, options }) => ({
+    axes,
+    across: options.cols,
+    down: options.rows,
+    label: `Matrix of ${cells.length.toLocaleString("en")} cells`,
+  }),
   measure: ({ count, columns }, room) => {
     const side = Math.max(9, Math.min(24, Math.floor(room / columns)));
     return count <= MANY_CELLS ? [92, 26] : [side, side];

@@ -3,7 +3,8 @@
 // A limit is a pair of values of its scale, so that it stays where it is when values come. Its ends can be drawn to the
 // ends of an axis and take these in; it can be moved over lines, and a click on it or a button takes it away.
 
-import { h, keepInStep, oncePerFrame, setAttribute, show, svg } from "../core/dom.js";
+import { h, keepInStep, oncePerFrame, show, svg } from "../core/dom.js";
+import { makeButton } from "../core/action.js";
 import { describeCell, getNumber, getValue } from "./cells.js";
 import { makeSelect } from "./controls.js";
 import { BINS } from "./heatmap.js";
@@ -72,7 +73,8 @@ export function makeParallel({ whenLimited, ...hear }) {
     const xs = names.map((_, at) => SIDE + (at * (width - 2 * SIDE)) / (names.length - 1));
     const scales = names.map((name) => model.scales.get(name));
     const known = model.cells.filter((cell) => getNumber(cell, model.metric) !== null);
-    const lines = known.map((cell) => ({ key: cell.key, cell, ys: names.map((name, at) => scales[at].place(getValue(cell, name))) })).filter(({ ys }) => !ys.includes(null));
+    const listPlaces = (cell) => names.map((name, at) => scales[at].place(getValue(cell, name)));
+    const lines = known.map((cell) => ({ key: cell.key, cell, ys: listPlaces(cell) })).filter(({ ys }) => !ys.includes(null));
     for (const { ys } of lines) ys.forEach((at, lane) => (ys[lane] = Math.round(toY(at) * 10) / 10));
     Object.assign(state, { model, names, width, xs, lines, byKey: new Map(lines.map((line) => [line.key, line])) });
     plot.setSize(width, HIGH, `Parallel coordinates of ${names.join(", ")}; limits can be set below, the table has the values`);
@@ -105,10 +107,14 @@ export function makeParallel({ whenLimited, ...hear }) {
       const step = findStep(ticks.length * 15, BOTTOM - TOP);
       const title = makeLabel(x, 14, cutLabel(`${name}${kind === "log" ? " (log)" : ""}`, letters), "middle", "axis-name");
       title.append(svg("title", null, name));
+      const drawTick = (tick) => [
+        svg("line", { x1: x - 4, x2: x, y1: toY(tick.at), y2: toY(tick.at), class: "plot-axis" }),
+        makeLabel(x + 6, toY(tick.at) - 4, cutLabel(tick.label, 9), null, "on-lines"),
+      ];
       return [
         svg("line", { x1: x, x2: x, y1: TOP, y2: BOTTOM, class: "plot-axis" }),
         title,
-        ticks.map((tick, index) => index % step === 0 && [svg("line", { x1: x - 4, x2: x, y1: toY(tick.at), y2: toY(tick.at), class: "plot-axis" }), makeLabel(x + 6, toY(tick.at) - 4, cutLabel(tick.label, 9), null, "on-lines")]),
+        ticks.filter((_, index) => index % step === 0).map(drawTick),
         svg("rect", { x: x - BAND_PX, y: TOP - 8, width: 2 * BAND_PX, height: BOTTOM - TOP + 16, class: "band" }),
       ];
     }));
@@ -131,8 +137,9 @@ export function makeParallel({ whenLimited, ...hear }) {
 
   function drawLimits() {
     show(limits, state.names.map((name, at) => {
-      const limit = findLimit(name);
-      return limit && svg("rect", { x: state.xs[at] - 8, y: limit[0] - 2, width: 16, height: Math.max(4, limit[1] - limit[0] + 4), class: "limit" });
+      const [top, bottom] = findLimit(name) ?? [];
+      const box = { x: state.xs[at] - 8, y: top - 2, width: 16, height: Math.max(4, bottom - top + 4) };
+      return top !== undefined && svg("rect", { ...box, class: "limit" });
     }));
   }
 
@@ -202,12 +209,16 @@ export function makeLimits({ whenLimited }) {
   function makeLimit(name) {
     const fields = ["from", "to"].map((word, at) => {
       const { kind, ticks } = model.scales.get(name);
-      const field = kind === "category" ? h("select", null, ticks.map(({ label }, value) => h("option", { value }, label))) : h("input", { type: "number", step: "any", class: "narrow" });
-      setAttribute(field, "aria-label", `${name} ${word}`);
-      field.addEventListener("change", () => field.value !== "" && whenLimited(name, model.limits[name].with(at, Number(field.value)), true));
+      const set = () => field.value !== "" && whenLimited(name, model.limits[name].with(at, Number(field.value)), true);
+      const props = { "aria-label": `${name} ${word}`, onchange: set };
+      const makeChoices = () => ticks.map(({ label }, value) => h("option", { value }, label));
+      const isChoice = kind === "category";
+      const field = isChoice ? h("select", props, makeChoices()) : h("input", { ...props, type: "number", step: "any", class: "narrow" });
       return field;
     });
-    const node = h("span", { class: "chip" }, name, fields[0], "to", fields[1], h("button", { type: "button", class: "plain", "aria-label": `Clear the limit of ${name}`, onclick: () => whenLimited(name, null, true) }, "×"));
+    const clear = { class: "plain", "aria-label": `Clear the limit of ${name}` };
+    const button = makeButton("×", () => whenLimited(name, null, true), clear);
+    const node = h("span", { class: "chip" }, name, fields[0], "to", fields[1], button);
     fillLimit(node, name);
     return node;
   }

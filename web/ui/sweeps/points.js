@@ -1,6 +1,7 @@
 // A metric against an axis: a point for each cell, and lines that join cells which differ in this axis alone.
 
 import { setAttribute, show, svg } from "../core/dom.js";
+import { writeCount } from "../core/format.js";
 import { describeCell, describeLack, getNumber, getValue, keepLast } from "./cells.js";
 import { cutLabel, findStep, LETTER_PX, makeLabel, makePlot } from "./plot.js";
 import { makeScale, makeValueKey, writeNumber } from "./scales.js";
@@ -48,21 +49,31 @@ export function makePoints(hear) {
     const { x, y, shown } = scale(model);
     const toX = (at) => round(LEFT + INSET + at * (right - LEFT - 2 * INSET));
     const toY = (at) => round(BOTTOM - at * (BOTTOM - TOP));
-    const place = (cell) => ({ key: cell.key, cell, value: getNumber(cell, metric), across: x.place(getValue(cell, options.x)), up: y.place(getNumber(cell, metric)) });
-    state.places = shown.map(place).filter(({ across, up }) => across !== null && up !== null).map((each) => ({ ...each, x: toX(each.across), y: toY(each.up) }));
+    state.places = [];
+    for (const cell of shown) {
+      const value = getNumber(cell, metric);
+      const [across, up] = [x.place(getValue(cell, options.x)), y.place(value)];
+      if (across !== null && up !== null) state.places.push({ key: cell.key, cell, value, x: toX(across), y: toY(up) });
+    }
     state.byKey = new Map(state.places.map((each) => [each.key, each]));
-    plot.setSize(width, HIGH, `${metric} against ${options.x}: ${shown.length} cells; the table below has their values. ${describeLack(model.cells, metric)}`);
+    const words = `${metric} against ${options.x}: ${writeCount(shown.length, "cell")}; the table below has their values.`;
+    plot.setSize(width, HIGH, `${words} ${describeLack(model.cells, metric)}`);
     const step = findStep(x.ticks.length * 22, right - LEFT);
     const letters = Math.max(4, Math.max(3, Math.floor((right - LEFT) / Math.max(1, x.ticks.length) / LETTER_PX)) * step);
     const nameOf = (name, { kind }) => `${name}${kind === "log" ? " (log)" : ""}`;
+    const drawLine = ({ at, label }) => [
+      svg("line", { x1: LEFT - 4, x2: right, y1: toY(at), y2: toY(at), class: "plot-grid" }),
+      makeLabel(LEFT - 8, toY(at) + 4, cutLabel(label, 8), "end"),
+    ];
     show(frame,
-      y.ticks.map(({ at, label }) => [svg("line", { x1: LEFT - 4, x2: right, y1: toY(at), y2: toY(at), class: "plot-grid" }), makeLabel(LEFT - 8, toY(at) + 4, cutLabel(label, 8), "end")]),
+      y.ticks.map(drawLine),
       x.ticks.map(({ at, label }, index) => index % step === 0 && makeLabel(toX(at), BOTTOM + 16, cutLabel(label, letters), "middle")),
       makeLabel((LEFT + right) / 2, BOTTOM + 34, nameOf(options.x, x), "middle", "axis-name"),
       makeLabel(4, 10, nameOf(metric, y), null, "axis-name"));
     setAttribute(lines, "d", joinCells(state.places, model) || null);
+    const parts = Map.groupBy(state.places, ({ cell }) => model.isShown(cell));
     for (const [path, isSeen] of [[dots, true], [faint, false]]) {
-      setAttribute(path, "d", state.places.filter(({ cell }) => model.isShown(cell) === isSeen).map((each) => `M${each.x} ${each.y}h0`).join("") || null);
+      setAttribute(path, "d", parts.get(isSeen)?.map((each) => `M${each.x} ${each.y}h0`).join(""));
     }
     plot.drawRings();
   }
@@ -70,8 +81,10 @@ export function makePoints(hear) {
   function ring(key, kind) {
     const place = state.byKey.get(key);
     if (!place) return null;
-    const circle = svg("circle", { cx: place.x, cy: place.y, r: kind === "selected" ? 8 : 6 });
-    return svg("g", null, circle, kind === "best" && makeLabel(place.x + 9, Math.max(12, place.y - 6), `best ${writeNumber(place.value)}`, null, "plot-best"));
+    const { x, y, value } = place;
+    const circle = svg("circle", { cx: x, cy: y, r: kind === "selected" ? 8 : 6 });
+    const makeBest = () => makeLabel(x + 9, Math.max(12, y - 6), `best ${writeNumber(value)}`, null, "plot-best");
+    return svg("g", null, circle, kind === "best" && makeBest());
   }
 
   function find({ x, y }) {
@@ -90,5 +103,6 @@ function joinCells(places, { axes, options }) {
   if (!axes.some(({ name }) => name === options.x)) return "";
   const groups = Map.groupBy(places, ({ cell }) => others.map(({ name }) => makeValueKey(cell.row.args[name])).join());
   if (groups.size > MOST_LINES) return "";
-  return [...groups.values()].map((group) => `M${group.toSorted((one, other) => one.x - other.x).map(({ x, y }) => `${x} ${y}`).join("L")}`).join("");
+  const join = (group) => group.toSorted((one, other) => one.x - other.x).map(({ x, y }) => `${x} ${y}`).join("L");
+  return [...groups.values()].map((group) => `M${join(group)}`).join("");
 }

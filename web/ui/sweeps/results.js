@@ -22,7 +22,8 @@ export function makeResults({ whenSelected, whenHovered, whenSorted }) {
     const key = findKey(event);
     if (key && getSelection().isCollapsed) whenSelected(key);
   });
-  const csv = h("button", { type: "button", onclick: () => saveFile(`sweep-${state.model.sweep.id}.csv`, state.table.toCsv(), "text/csv") }, "Download CSV");
+  const save = () => saveFile(`sweep-${state.model.sweep.id}.csv`, state.table.toCsv(), "text/csv");
+  const csv = h("button", { type: "button", onclick: save }, "Download CSV");
 
   function draw(model) {
     state.model = model;
@@ -121,14 +122,17 @@ function findDifference(cell, name, { marks, model }) {
 }
 
 function fillValue(place, value, difference) {
-  const [text, more] = place.children.length > 0 ? place.children : [place.appendChild(h("span")), place.appendChild(h("span", { class: "to-base" }))];
+  if (place.children.length === 0) place.append(h("span"), h("span", { class: "to-base" }));
+  const [text, more] = place.children;
   setText(text, value === undefined ? "" : writeValue(value));
   setText(more, difference);
   setAttribute(place, "title", value === undefined || value === null ? null : String(exportValue(value)));
 }
 
 function fillNumber(place, cell, { best, base }) {
-  const [button, word] = place.children.length > 0 ? place.children : [place.appendChild(h("button", { type: "button", class: "plain link", "aria-label": `Select cell ${cell.number}` })), place.appendChild(h("span"))];
+  const props = { type: "button", class: "plain link", "aria-label": `Select cell ${cell.number}` };
+  if (place.children.length === 0) place.append(h("button", props), h("span"));
+  const [button, word] = place.children;
   setText(button, cell.number);
   setText(word, [cell.key === best && " ★ best", cell.key === base && " ⚑ baseline"].filter(Boolean).join(""));
 }

@@ -122,7 +122,9 @@ export function listNiceTicks(low, high, count = 5) {
   const size = 10 ** Math.floor(Math.log10(raw));
   const step = [1, 2, 5, 10].map((times) => times * size).find((each) => each >= raw * 0.999) ?? 10 * size;
   const ticks = [];
-  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9 && ticks.length < 100; at++) ticks.push(Number((at * step).toPrecision(12)));
+  for (let at = Math.ceil(low / step - 1e-9); at * step <= high + step * 1e-9 && ticks.length < 100; at++) {
+    ticks.push(Number((at * step).toPrecision(12)));
+  }
   return ticks;
 }
 

@@ -21,6 +21,7 @@ import { openAsked, openNewRun, openRerun } from "../run/rerun.js";
 import { countJobs, findState, listFailed, measureRun, writeProgress, writeValue } from "../run/facts.js";
 
 const CALM_MS = 250;
+const ARCHIVED = "A run in the archive does not change: it cannot be run again, but a new run can begin with its values.";
 
 // Open the view.
 export function open(outlet, { params, query }) {
@@ -73,7 +74,8 @@ export function open(outlet, { params, query }) {
 
 function showMissing(outlet, document_) {
   if (document_.problem.status !== 404) return showProblem(outlet, "The run", document_.problem, document_.reload);
-  return showEmpty(outlet, "There is no run with this id. It may have been deleted, or belongs to another server.", h("a", { href: makeLink(["runs"]) }, "All runs"));
+  const why = "There is no run with this id. It may have been deleted, or belongs to another server.";
+  return showEmpty(outlet, why, h("a", { href: makeLink(["runs"]) }, "All runs"));
 }
 
 // What is looked at first: what failed, else what runs, else the beginning.
@@ -131,7 +133,7 @@ function drawRun(view, parts) {
   const { run } = view;
   parts.header.draw(run);
   parts.failure.setRun(run);
-  parts.graph.setJobs(run.jobs.map((job) => ({ name: job.name, depends_on: job.depends_on, status: findState(job, run) })));
+  parts.graph.setJobs(run.jobs.map((job) => ({ ...job, status: findState(job, run) })));
   parts.gantt.setRun(run);
   if (parts.facts) show(parts.facts, makeRunFacts(run));
   setTitle(run.workflow_name, { family: findFamily(run.status), progress: writeProgress(run).short });
@@ -151,7 +153,8 @@ function makeHeader(view) {
 
   function draw(run) {
     fillState(state, run.status);
-    if (title.textContent !== run.workflow_name) show(title, h("a", { href: makeLink(["workflows", run.workflow_name], { mount: run.mount }) }, run.workflow_name));
+    const href = makeLink(["workflows", run.workflow_name], { mount: run.mount });
+    if (title.textContent !== run.workflow_name) show(title, h("a", { href }, run.workflow_name));
     setText(progress, writeProgress(run).words);
     tick(run);
     if (drawn === isOpen(run.status)) return;
@@ -164,8 +167,10 @@ function makeHeader(view) {
 function listActions(view, run) {
   const sweep = run.sweep_run_id !== undefined && h("a", { href: makeLink(["sweeps", run.sweep_run_id]) }, `Sweep ${run.sweep_run_id}`);
   const compare = h("a", { href: makeLink(["compare"], { a: run.id }) }, "Compare");
-  const again = !run.archived && makeButton("Re-run…", () => openRerun(view.run, { what: "failed", job: view.selected }), { scope: "write" });
-  const other = makeButton("New run…", () => openNewRun(view.run), { scope: "write", title: "The same workflow with these values, or with others" });
+  const openAgain = () => openRerun(view.run, { what: "failed", job: view.selected });
+  const again = !run.archived && makeButton("Re-run…", openAgain, { scope: "write" });
+  const words = "The same workflow with these values, or with others";
+  const other = makeButton("New run…", () => openNewRun(view.run), { scope: "write", title: words });
   if (!isOpen(run.status)) return [again, other, compare, sweep];
   const cancel = makeAction({
     label: "Cancel",
@@ -191,9 +196,10 @@ function makeRunFacts(run) {
     ["Cluster", run.cluster],
     ["Mount", run.mount && h("a", { href: makeLink(["files", run.mount]) }, run.mount)],
     ["Started by", run.triggered_by],
-    ["Archived", run.archived && "A run in the archive does not change: it cannot be run again, but a new run can begin with its values."],
+    ["Archived", run.archived && ARCHIVED],
   ];
-  return h("div", { class: "pane" }, h("h3", null, "Args"), args.length > 0 ? makeFacts(args) : h("p", { class: "hint" }, "This run was given no args."), h("h3", null, "Facts"), makeFacts(facts));
+  const given = args.length > 0 ? makeFacts(args) : h("p", { class: "hint" }, "This run was given no args.");
+  return h("div", { class: "pane" }, h("h3", null, "Args"), given, h("h3", null, "Facts"), makeFacts(facts));
 }
 
 // Say what ended since this was looked at; what had ended before is no news.

@@ -4,15 +4,15 @@
 // selected, hovered, best and baseline cell, in every part at once. Of many cells, parts out of sight are not drawn.
 
 import { debounce, h, makeCalm, makeId, setAttribute, setText, show } from "../core/dom.js";
-import { getWhole } from "../core/api.js";
-import { makeLiveList } from "../core/live.js";
+import { loadList, makeLiveList } from "../core/live.js";
 import { say, showEmpty, showProblem } from "../core/notice.js";
 import { changeQuery, readAddress } from "../core/router.js";
 import { findFamily } from "../core/states.js";
 import { writeCount } from "../core/format.js";
 import { setTitle } from "../core/shell.js";
 import { makeCellPane } from "../sweeps/cell.js";
-import { chooseAxes, chooseMetric, describeLack, findBest, getNumber, guessGoal, hasState, isWithin, listAxes, listMetrics, makeCell } from "../sweeps/cells.js";
+import { chooseAxes, chooseMetric, describeLack, findBest, getNumber, guessGoal } from "../sweeps/cells.js";
+import { hasState, isWithin, listAxes, listMetrics, makeCell } from "../sweeps/cells.js";
 import { makeMenu, makeSelect, makeSwitch } from "../sweeps/controls.js";
 import { countEnded, describeProgress, makeHeader } from "../sweeps/header.js";
 import { makeHeatmap } from "../sweeps/heatmap.js";
@@ -32,16 +32,17 @@ export function open(outlet, { params }) {
   const path = `api/sweep_runs/${encodeURIComponent(params.id)}`;
   show(outlet, place);
   setTitle(`Sweep ${params.id}`);
-  const makeList = (kind, of, pathOf, listRows) => makeLiveList({
-    kinds: [kind],
-    load: async ({ signal }) => {
-      const { data, change } = await getWhole(pathOf, {}, { signal });
-      return { rows: listRows(data), change };
-    },
-    getKey: (change) => (change[of] === params.id ? change.id : null),
+  const sortCells = (rows) => rows.toSorted((one, other) => (one.id < other.id ? -1 : 1));
+  const sweeps = makeLiveList({
+    kinds: ["sweep"],
+    load: loadList(path, {}, (row) => String(row.id), (row) => [row]),
+    getKey: (change) => (change.id === params.id ? change.id : null),
   });
-  const sweeps = makeList("sweep", "id", path, (data) => [[String(data.id), data]]);
-  const cells = makeList("cell", "parent", `${path}/cells`, (data) => data.toSorted((one, other) => (one.id < other.id ? -1 : 1)).map((row) => [row.id, row]));
+  const cells = makeLiveList({
+    kinds: ["cell"],
+    load: loadList(`${path}/cells`, {}, (row) => row.id, sortCells),
+    getKey: (change) => (change.parent === params.id ? change.id : null),
+  });
   const parts = makeParts(state, { select, hover, change });
   const isMany = () => state.cells.length > MANY_CELLS;
 
@@ -61,14 +62,17 @@ export function open(outlet, { params }) {
     parts.main.hidden = cells.state === "failed";
     if (cells.state === "failed") return showProblem(parts.wrong, "The cells of the sweep", cells.problem, cells.reload);
     show(parts.wrong);
-    if (state.cells.length !== cells.rows.size) changed = new Set(cells.rows.keys());
-    const next = changed.size === cells.rows.size ? [...cells.rows.values()].map(makeCell) : [...changed].map((key) => makeCell(cells.rows.get(key), state.byKey.get(key).number));
-    if (changed.size === cells.rows.size) state.byKey.clear();
-    for (const cell of next) {
-      state.cells[cell.number] = cell;
-      state.byKey.set(cell.key, cell);
+    const isWhole = state.cells.length !== cells.rows.size || changed.size === cells.rows.size;
+    if (isWhole) {
+      state.cells = [...cells.rows.values()].map(makeCell);
+      state.byKey = new Map(state.cells.map((cell) => [cell.key, cell]));
+      return drawSome();
     }
-    state.cells.length = cells.rows.size;
+    for (const key of changed) {
+      const cell = makeCell(cells.rows.get(key), state.byKey.get(key).number);
+      state.cells[cell.number] = cell;
+      state.byKey.set(key, cell);
+    }
     return drawSome();
   });
 
@@ -127,7 +131,9 @@ export function open(outlet, { params }) {
   resized.observe(parts.main);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => drawAll(), { signal });
   addEventListener("beforeprint", () => drawAll(true), { signal });
-  const ticking = setInterval(() => state.sweep && !state.sweep.completed_at && !document.hidden && parts.header.draw(state.sweep, state.model), 1000);
+  const ticking = setInterval(() => {
+    if (state.sweep?.completed_at === null && !document.hidden) parts.header.draw(state.sweep, state.model);
+  }, 1000);
   return () => {
     ending.abort();
     resized.disconnect();
@@ -163,7 +169,8 @@ function makeModel({ sweep, cells, byKey, axes }) {
   };
   const lanes = chooseLanes(query.getAll("lanes").flatMap((text) => readJson(text, [])), axes, metrics, metric);
   const scales = makeScales(lanes, axes, cells);
-  const limits = Object.fromEntries(Object.entries(readJson(query.get("limit"), {})).filter(([name, pair]) => scales.has(name) && Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite)));
+  const isLimit = ([name, pair]) => scales.has(name) && Array.isArray(pair) && pair.length === 2 && pair.every(Number.isFinite);
+  const limits = Object.fromEntries(Object.entries(readJson(query.get("limit"), {})).filter(isLimit));
   const best = findBest(cells, metric, goal);
   const find = (key) => (query.has(key) ? (cells[Number(query.get(key))] ?? null) : null);
   return withTest({
@@ -172,7 +179,10 @@ function makeModel({ sweep, cells, byKey, axes }) {
   });
 }
 
-const withTest = (model) => ({ ...model, isShown: (cell) => hasState(cell, model.options.state, model.metric) && isWithin(cell, model.limits, model.scales) });
+function withTest(model) {
+  const { options, metric, limits, scales } = model;
+  return { ...model, isShown: (cell) => hasState(cell, options.state, metric) && isWithin(cell, limits, scales) };
+}
 
 function readJson(text, otherwise) {
   try {
@@ -200,7 +210,10 @@ function makeParts(state, { select, hover, change }) {
   const parallel = makeParallel({ ...hear, whenLimited });
   const limits = makeLimits({ whenLimited });
   const results = makeResults({ ...hear, whenSorted: (sort) => changeQuery({ sort }) });
-  const pane = makeCellPane({ whenBased: (key) => change({ base: key === null ? null : state.byKey.get(key).number }), whenClosed: () => select(null) });
+  const pane = makeCellPane({
+    whenBased: (key) => change({ base: key === null ? null : state.byKey.get(key).number }),
+    whenClosed: () => select(null),
+  });
   const lack = h("button", { type: "button", class: "plain link", onclick: () => change({ state: "missing" }) });
   const seen = h("span", { class: "count", role: "status" });
   const all = h("button", { type: "button", onclick: () => change({ state: null, limit: null }) }, "Show all cells");
@@ -224,11 +237,14 @@ function makeParts(state, { select, hover, change }) {
     makeChoice("Best is", "Best is", () => [["min", "the lowest value"], ["max", "the highest value"]], ({ goal }) => goal, (goal) => ({ goal })),
   ];
   const hasTwo = ({ axisNames }) => axisNames.length > 1;
-  const lines = { node: h("div", null, parallel.node, limits.node), mark: parallel.mark, draw: (model) => [parallel, limits].forEach((part) => part.draw(model)) };
+  const drawLines = (model) => [parallel, limits].forEach((part) => part.draw(model));
+  const lines = { node: h("div", null, parallel.node, limits.node), mark: parallel.mark, draw: drawLines };
+  const drawLanes = (model) => lanes.draw(model.names.filter(not(model.metric)), model.lanes);
+  const listDown = (across) => ({ axisNames, options }) => axisNames.filter(not(options[across]));
   const sections = [
     makePart("Matrix", matrix, [
       makeChoice("Across", "Matrix across", ({ axisNames }) => axisNames, ({ options }) => options.cols, (cols) => ({ cols, rows: null })),
-      makeChoice("Down", "Matrix down", ({ axisNames, options }) => axisNames.filter(not(options.cols)), ({ options }) => options.rows, (rows) => ({ rows })),
+      makeChoice("Down", "Matrix down", listDown("cols"), ({ options }) => options.rows, (rows) => ({ rows })),
     ]),
     makePart("Against one axis", points, [
       makeChoice("Against", "Plot against", ({ names }) => names, ({ options }) => options.x, (x) => ({ x, logx: null })),
@@ -237,9 +253,9 @@ function makeParts(state, { select, hover, change }) {
     ]),
     makePart("Over two axes", heatmap, [
       makeChoice("Across", "Heat map across", ({ axisNames }) => axisNames, ({ options }) => options.heatX, (heatx) => ({ heatx })),
-      makeChoice("Down", "Heat map down", ({ axisNames, options }) => axisNames.filter(not(options.heatX)), ({ options }) => options.heatY, (heaty) => ({ heaty })),
+      makeChoice("Down", "Heat map down", listDown("heatX"), ({ options }) => options.heatY, (heaty) => ({ heaty })),
     ], hasTwo),
-    makePart("All axes", lines, [{ node: lanes.node, draw: (model) => lanes.draw(model.names.filter(not(model.metric)), model.lanes) }], (model) => model.lanes.length > 1),
+    makePart("All axes", lines, [{ node: lanes.node, draw: drawLanes }], (model) => model.lanes.length > 1),
     makePart("Results", results, [{ node: h("span", { class: "bar" }, seen, all, results.tools), draw: drawCount }]),
   ];
   const [matrixPart, pointsPart, heatPart, ...rest] = sections.map((part) => part.node);
@@ -279,7 +295,8 @@ function makeParts(state, { select, hover, change }) {
 // Make a part with a heading and what is chosen for it. What is out of sight is drawn when it comes into sight.
 function makePart(title, content, tools, isOffered = () => true) {
   const id = makeId("part");
-  const node = h("section", { class: "pane", "aria-labelledby": id }, h("div", { class: "bar" }, h("h2", { id }, title), tools.map((tool) => tool.node)), content.node);
+  const head = h("div", { class: "bar" }, h("h2", { id }, title), tools.map((tool) => tool.node));
+  const node = h("section", { class: "pane", "aria-labelledby": id }, head, content.node);
   let isSeen = false;
   let late = null; // the model that is to be drawn
   const drawNow = () => {

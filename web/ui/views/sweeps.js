@@ -16,10 +16,15 @@ const FIRST_CELLS = 100; // among which the metric is chosen
 const BEST_MS = 10_000; // so long the best cell of a sweep that goes on may be an older one
 
 const isFailed = (sweep) => findFamily(sweep.status) === "failed";
+const hasState = (sweep, value) => (value === "open" ? isOpen(sweep.status) : isFailed(sweep));
+const measureProgress = (sweep) => countEnded(sweep) / sweep.cell_count;
+const listWords = (sweep) => [sweep.id, sweep.name, ...Object.keys(sweep.matrix)].join(" ");
+const writeAxes = ({ matrix }) => listAxes(matrix).map(({ name, values }) => `${name} (${values.length})`).join(" × ");
 
 // Open the view.
 export function open(outlet, { query }) {
   const bests = makeBests(() => view.table.redraw());
+  const clear = () => view.table.selectAll(false);
   const view = makeListView({
     query,
     id: "sweeps",
@@ -29,26 +34,37 @@ export function open(outlet, { query }) {
       { key: "id", title: "Id", width: "5rem", link: ({ id }) => ["sweeps", id] },
       { key: "name", title: "Name", width: "minmax(8rem, 1fr)", link: ({ id }) => ["sweeps", id] },
       { key: "status", title: "State", width: "9rem", kind: "state" },
-      { key: "progress", title: "Progress", width: "minmax(16rem, 1.5fr)", value: (sweep) => countEnded(sweep) / sweep.cell_count, render: fillProgress },
-      { key: "axes", title: "Axes", width: "minmax(8rem, 1fr)", value: (sweep) => listAxes(sweep.matrix).map(({ name, values }) => `${name} (${values.length})`).join(" × ") },
+      { key: "progress", title: "Progress", width: "minmax(16rem, 1.5fr)", value: measureProgress, render: fillProgress },
+      { key: "axes", title: "Axes", width: "minmax(8rem, 1fr)", value: writeAxes },
       { key: "best", title: "Best cell", width: "minmax(12rem, 1.5fr)", value: bests.getText, render: bests.fill },
       { key: "started_at", title: "Started", width: "8rem", kind: "short time" },
-      { key: "lasting", title: "Took", width: "6.5rem", numeric: true, value: getTook, write: (sweep) => writeDuration(getTook(sweep)), ticks: (sweep) => !sweep.completed_at },
+      {
+        key: "lasting",
+        title: "Took",
+        width: "6.5rem",
+        numeric: true,
+        value: getTook,
+        write: (sweep) => writeDuration(getTook(sweep)),
+        ticks: (sweep) => !sweep.completed_at,
+      },
       { key: "max_parallel", title: "At once", width: "5rem", numeric: true, shown: false },
       { key: "submission_source", title: "Started by", width: "7rem", shown: false },
     ],
     sort: "-id",
     fields: [
-      { name: "q", label: "Find sweeps", placeholder: "name, axis", getText: (sweep) => `${sweep.id} ${sweep.name} ${Object.keys(sweep.matrix).join(" ")}` },
-      { name: "state", label: "Show", choices: [["", "all"], ["open", "not ended"], "failed"], fits: (sweep, value) => (value === "open" ? isOpen(sweep.status) : isFailed(sweep)) },
+      { name: "q", label: "Find sweeps", placeholder: "name, axis", getText: listWords },
+      { name: "state", label: "Show", choices: [["", "all"], ["open", "not ended"], "failed"], fits: hasState },
     ],
     kinds: ["sweep"],
     load: loadList("api/sweep_runs", {}, (sweep) => String(sweep.id)),
     getLink: ({ id }) => makeLink(["sweeps", id]),
     selects: true,
-    drawMarked: (sweeps) => ACTIONS.slice(0, 2).map((action) => makeAction(action, sweeps.filter(action.isOffered), () => view.table.selectAll(false))),
+    drawMarked: (sweeps) => ACTIONS.slice(0, 2).map((action) => makeAction(action, sweeps.filter(action.isOffered), clear)),
     summarize: (sweeps) => ({ words: sweeps.some(isFailed) ? [`${sweeps.filter(isFailed).length} failed`] : [] }),
-    none: () => ["There are no sweeps yet. A sweep runs a workflow once for each combination of some values.", h("a", { class: "button", href: makeLink(["workflows"]) }, "Choose a workflow")],
+    none: () => [
+      "There are no sweeps yet. A sweep runs a workflow once for each combination of some values.",
+      h("a", { class: "button", href: makeLink(["workflows"]) }, "Choose a workflow"),
+    ],
   });
   show(outlet, view.nodes);
   return () => {
@@ -114,7 +130,8 @@ async function describeBest({ id, matrix }) {
 }
 
 function fillProgress(cell, sweep) {
-  const box = cell.firstElementChild ?? cell.appendChild(h("span", { class: "progress-line" }, h("span", { class: "sweep-bar", "aria-hidden": "true" }), h("span")));
-  fillBar(box.firstElementChild, sweep);
-  setText(box.lastElementChild, describeProgress(sweep));
+  const makeBox = () => h("span", { class: "progress-line" }, h("span", { class: "sweep-bar", "aria-hidden": "true" }), h("span"));
+  const [bar, words] = (cell.firstElementChild ?? cell.appendChild(makeBox())).children;
+  fillBar(bar, sweep);
+  setText(words, describeProgress(sweep));
 }
