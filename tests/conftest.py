@@ -29,7 +29,7 @@ settings.load_profile("patient" if CI else "quick")
 LONGEST_FIRST = [
     "test_fuzz.py", "engine/whole/remote/test_remote_runs.py", "engine/whole/remote/test_remote_restarts.py",
     "engine/whole/remote/test_remote_profiles.py", "store/indexes/test_jobs.py", "slurm_shim/test_behaviour.py",
-    "page/logs/test_log.py", "page/sweeps/test_sweep.py",
+    "page/logs/test_log.py", "page/workflows/test_editor.py", "page/runs/test_run.py", "page/sweeps/test_sweep.py",
     "clients/test_browser.py", "app/test_install.py", "clients/test_clients.py",
     "faults/test_exports_crash.py", "faults/test_sweep_crash.py", "soak/test_soak.py", "faults/test_crash.py",
     "faults/test_outage.py",

@@ -26,6 +26,7 @@ addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} refused ${event.blockedURI} `
     + `${event.sourceFile}:${event.lineNumber}`));
 """
+EMPTY = '<!doctype html><link rel="icon" href="data:,">'
 
 
 @pytest.fixture(scope="session")
@@ -73,26 +74,54 @@ class Troubles(list[str]):
             self.remove(trouble)
 
 
-@contextmanager
-def watching(browser: Any, url: str, **options: Any) -> Iterator[Any]:
-    """A tab whose troubles end the test; `tab.troubles` holds them, `tab.goto` takes paths below the URL."""
+def make_context(browser: Any, url: str, **options: Any) -> Any:
+    """A browser of somebody's own, which has kept nothing; its tabs take paths below the URL."""
     context = browser.new_context(base_url=url, **options)
     context.set_default_timeout(60_000)
     context.add_init_script(WATCH_POLICY)
+    return context
+
+
+@contextmanager
+def watching(browser: Any, url: str, **options: Any) -> Iterator[Any]:
+    """A tab in a browser of its own, whose troubles end the test."""
+    context = make_context(browser, url, **options)
+    try:
+        with watching_tab(context.new_page(), url) as tab:
+            yield tab
+    finally:
+        context.close()
+
+
+@contextmanager
+def watching_tab(first: Any, url: str) -> Iterator[Any]:
+    """A tab whose troubles, and those of others beside it, end the test; `tab.troubles` holds them."""
     troubles = Troubles()
     own = {urlsplit(url).netloc}
 
+    def note(is_trouble: bool, text: str) -> None:
+        if is_trouble:
+            troubles.append(text)
+
+    handlers: dict[str, Callable[[Any], None]] = {
+        "console": lambda message: note(message.type == "error", f"console: {message.text}"),
+        "pageerror": lambda problem: note(True, f"error: {problem}"),
+        "request": lambda asked: note(_is_foreign(asked.url, own), f"asked {asked.url}"),
+    }
+
     def watch(tab: Any) -> None:
         tab.troubles = troubles
-        tab.on("console", lambda message: message.type == "error" and troubles.append(f"console: {message.text}"))
-        tab.on("pageerror", lambda problem: troubles.append(f"error: {problem}"))
-        tab.on("request", lambda asked: _is_foreign(asked.url, own) and troubles.append(f"asked {asked.url}"))
+        for event, handler in handlers.items():
+            tab.on(event, handler)
 
-    context.on("page", watch)
+    watch(first)
+    first.context.on("page", watch)
     try:
-        yield context.new_page()
+        yield first
     finally:
-        context.close()
+        first.context.remove_listener("page", watch)
+        for event, handler in handlers.items():
+            first.remove_listener(event, handler)
     assert list(troubles) == []
 
 
@@ -101,15 +130,67 @@ def _is_foreign(url: str, own: set[str]) -> bool:
     return parts.scheme not in ("data", "blob") and parts.netloc not in own
 
 
+class KeptTabs:
+    """Tabs that the tests of a module use one after the other, by the URL of the server.
+
+    A new browser for each test, with a process of its own, would take longer than most tests.
+    """
+
+    def __init__(self, browser: Any) -> None:
+        self.browser, self.tabs = browser, dict[str, Any]()
+
+    @contextmanager
+    def use(self, url: str) -> Iterator[Any]:
+        """A tab that has kept nothing; after a test that failed it is used no more."""
+        tab = self.tabs.pop(url, None) or make_context(self.browser, url).new_page()
+        for other in self.tabs.values():
+            other.goto("about:blank")  # it leaves its event stream
+        # Of the same origin, since what leaves the page may write yet; without an icon that is asked for later.
+        tab.route("**/empty", lambda route: route.fulfill(body=EMPTY, content_type="text/html"))
+        tab.goto("/empty")
+        tab.evaluate("localStorage.clear(); sessionStorage.clear()")
+        tab.context.clear_cookies()
+        tab.mouse.move(0, 0)
+        try:
+            with watching_tab(tab, url):
+                yield tab
+            tab.unroute_all(behavior="ignoreErrors")
+            for other in tab.context.pages:
+                if other is not tab:
+                    other.close()
+            self.tabs[url] = tab
+        finally:
+            if url not in self.tabs:
+                tab.context.close()
+
+
+@pytest.fixture(scope="module")
+def kept_tabs(browser: Any) -> Iterator[KeptTabs]:
+    """The tabs of a module."""
+    made = KeptTabs(browser)
+    yield made
+    for tab in made.tabs.values():
+        tab.context.close()
+
+
 @pytest.fixture
-def open_tab(browser: Any, site: Server) -> Iterator[Callable[..., Any]]:
-    """Open a tab on an address of the page: `open_tab("#/jobs", width=400, dark=True)`."""
+def open_tab(browser: Any, site: Server, kept_tabs: KeptTabs) -> Iterator[Callable[..., Any]]:
+    """Open a tab on an address of the page: `open_tab("#/jobs", width=400, dark=True)`.
+
+    Each is somebody else's browser, which has kept nothing.
+    """
+    used: set[str] = set()
     with ExitStack() as tabs:
 
         def open_one(address: str = "", *, width: int = 1440, dark: bool = False, url: str = "", **options: Any) -> Any:
-            options["viewport"] = {"width": width, "height": 900}
-            options["color_scheme"] = "dark" if dark else "light"
-            tab = tabs.enter_context(watching(browser, url or site.url, **options))
+            url, size, theme = url or site.url, {"width": width, "height": 900}, "dark" if dark else "light"
+            if options or url in used:
+                tab = tabs.enter_context(watching(browser, url, viewport=size, color_scheme=theme, **options))
+            else:
+                used.add(url)
+                tab = tabs.enter_context(kept_tabs.use(url))
+                tab.set_viewport_size(size)
+                tab.emulate_media(color_scheme=theme)
             tab.goto(f"/{address}")
             return tab
 
