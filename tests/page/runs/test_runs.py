@@ -94,7 +94,7 @@ def test_csv_has_the_rows_and_columns_that_are_shown(site: Server, tab: Any, tmp
 
 
 def test_of_very_many_it_says_that_there_are_older_ones(site: Server, tab: Any, tmp_path: Path) -> None:
-    runs = Runs(site, tmp_path, "many", QUICK)
+    runs = Runs(site, tmp_path, "very-many", QUICK)
     one = runs.await_end(runs.start())
 
     def answer(route: Any) -> None:
