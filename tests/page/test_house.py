@@ -19,8 +19,6 @@ WEB = ROOT / "web"
 UI = WEB / "ui"
 MODULES = sorted(UI.rglob("*.js"))
 MODULE_LINES, FOLDER_MODULES, TREE_DEPTH, LINE_CHARACTERS = 400, 20, 4, 160
-# Folders whose long lines are to be broken still.
-LONG_LINES = {"cluster": 300, "files": 300, "run": 300, "settings": 300, "sweeps": 300, "views": 300}
 # What one view needs, and all of them; `just bench page` tells the latter beside its target of 300 kB.
 VIEW_BYTES, PAGE_BYTES = 300_000, 690_000
 # What puts text into the page as markup, or runs it.
@@ -72,8 +70,7 @@ def test_a_module_fits_in_a_head(path: Path) -> None:
 
 def list_long_lines(path: Path) -> list[int]:
     """List the numbers of the lines that are too long to read."""
-    most = LONG_LINES.get(path.parent.name, LINE_CHARACTERS)
-    return [number for number, line in enumerate(read(path).splitlines(), 1) if len(line) > most]
+    return [number for number, line in enumerate(read(path).splitlines(), 1) if len(line) > LINE_CHARACTERS]
 
 
 def test_the_style_sheet_fits_too() -> None:

@@ -26,8 +26,8 @@ const SIGNS = { "-": "theirs", "+": "mine", " ": "" };
 export function makeTextDocument({ key, title, load, save, initial = null, lack = null, whenMissing, whenChanged = () => {}, ...given }) {
   const own = { base: null, theirs: null, saving: null, lineEnd: "\n" };
   const editor = makeEditor({ ...given, isReadOnly: Boolean(lack), whenChanged: noteChange, whenSaved: saveText });
-  const button = h("button", { type: "button", class: "main", onclick: saveText }, "Save");
-  const undo = h("button", { type: "button", onclick: discard }, "Discard changes");
+  const button = h("button", { class: "main", onclick: saveText }, "Save");
+  const undo = h("button", { onclick: discard }, "Discard changes");
   const state = h("span", { class: "hint", role: "status" });
   const banner = h("div", { class: "editor-banner", role: "region", "aria-label": "Changed outside", hidden: true });
   const parts = [h("div", { class: "bar" }, button, undo, state), banner, editor.node, editor.list];
@@ -111,7 +111,7 @@ export function makeTextDocument({ key, title, load, save, initial = null, lack 
         settle(found, text, words);
         editor.focus();
       };
-      return h("button", { type: "button", title: hint, onclick: answer }, label);
+      return h("button", { title: hint, onclick: answer }, label);
     };
     show(banner,
       h("p", { role: "alert" }, `${title} was ${isGone ? "deleted" : "changed"} outside while you were changing it.`),

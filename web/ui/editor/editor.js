@@ -149,7 +149,7 @@ export function makeEditor({ label, check = null, colour = colourYaml, complete 
     show(list, problems.slice(0, MOST_PROBLEMS).map((problem) => {
       const { line, column, severity } = problem;
       const words = line ? `Line ${line}, column ${column ?? 1}` : "The text";
-      const button = h("button", { type: "button", class: "plain", onclick: () => goTo(line, column) }, words);
+      const button = h("button", { class: "plain", onclick: () => goTo(line, column) }, words);
       return h("li", null, makeProblemMark(severity), button, " ", h("span", null, writeReason(problem)));
     }));
     field.setAttribute("aria-invalid", problems.some((problem) => problem.severity === "error"));

@@ -49,7 +49,7 @@ const isTicking = (job) => !job.isGroup && findFamily(job.state) === "running";
 function fillId(cell, job, toggle) {
   const isGroup = job.isGroup === true;
   if (!cell.firstElementChild || (cell.firstElementChild.tagName === "BUTTON") !== isGroup) {
-    show(cell, isGroup && h("button", { type: "button", class: "plain fold", onclick: () => toggle(cell.dataset.group) }), h("a"));
+    show(cell, isGroup && h("button", { class: "plain fold", onclick: () => toggle(cell.dataset.group) }), h("a"));
   }
   const id = isGroup ? job.array_id : job.job_id;
   const link = cell.lastElementChild;

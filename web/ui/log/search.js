@@ -17,7 +17,7 @@ export function makeSearch({ source, screen, show, whenClosed }) {
   const found = h("span", { class: "count", role: "status" });
   const isRegex = h("input", { type: "checkbox", onchange: begin });
   const hasCase = h("input", { type: "checkbox", onchange: begin });
-  const makeButton = (text, label, onclick, kind) => h("button", { type: "button", class: kind, "aria-label": label, title: label, onclick }, text);
+  const makeButton = (text, label, onclick, kind) => h("button", { class: kind, "aria-label": label, title: label, onclick }, text);
   const node = h(
     "div",
     { class: "log-search bar", role: "search", hidden: true, onkeydown: hearKey },

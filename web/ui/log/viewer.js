@@ -278,7 +278,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   };
 }
 
-const makeButton = (text, onclick, more) => h("button", { type: "button", onclick, ...more }, text);
+const makeButton = (text, onclick, more) => h("button", { onclick, ...more }, text);
 
 // Read which stream and lines of this job the address names: ?log=42&stream=stderr&lines=L120-140.
 function readPlace(job) {

@@ -5,7 +5,7 @@ import { h } from "../core/dom.js";
 // Make the buttons of a drawing: [[text, title, act], …].
 export function makeTools(label, tools) {
   const makeTool = ([text, title, act]) =>
-    h("button", { type: "button", class: "plain", title, "aria-label": title, onclick: act }, text);
+    h("button", { class: "plain", title, "aria-label": title, onclick: act }, text);
   return h("div", { class: "tools", role: "group", "aria-label": label }, tools.map(makeTool));
 }
 

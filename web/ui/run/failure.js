@@ -39,7 +39,7 @@ export function makeFailure({ whenSelected, whenRerun }) {
 
   function makeRow() {
     const choose = (event) => whenSelected(event.target.closest("li").dataset.key);
-    const name = h("button", { type: "button", class: "plain name", onclick: choose });
+    const name = h("button", { class: "plain name", onclick: choose });
     return h("li", null, name, " ", h("span", { class: "state" }), " ", h("span", { class: "end" }));
   }
 

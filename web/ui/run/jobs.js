@@ -43,7 +43,7 @@ export function makeJobTable({ whenSelected }) {
 
   function fillName(cell, job) {
     const choose = (event) => whenSelected(event.target.textContent);
-    const button = cell.firstElementChild ?? cell.appendChild(h("button", { type: "button", class: "plain", onclick: choose }));
+    const button = cell.firstElementChild ?? cell.appendChild(h("button", { class: "plain", onclick: choose }));
     setText(button, job.name);
     setAttribute(button, "aria-pressed", job.name === selected);
     setAttribute(button, "title", job.name);

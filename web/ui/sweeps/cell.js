@@ -20,7 +20,7 @@ export function makeCellPane({ whenBased, whenClosed }) {
   const own = { cell: null, model: null, document: null, viewer: null, job: null };
   const title = h("h2", { id: "cell-title" });
   const state = h("span", { class: "state" });
-  const pin = h("button", { type: "button", onclick: () => whenBased(own.model.base === own.cell ? null : own.cell.key) }, "Baseline");
+  const pin = h("button", { onclick: () => whenBased(own.model.base === own.cell ? null : own.cell.key) }, "Baseline");
   const path = () => `api/workflows/runs/${own.cell.key}`;
   const cancel = makeAction({
     label: "Cancel cell",
@@ -118,7 +118,7 @@ export function makeCellPane({ whenBased, whenClosed }) {
         changeQuery({ job: name, lines: null, stream: null });
         drawJobs(own.document.value);
       };
-      const button = h("button", { type: "button", class: "plain link", onclick: choose }, name);
+      const button = h("button", { class: "plain link", onclick: choose }, name);
       return h("span", { class: "chip" }, button, h("span", { class: "state" }), h("a"), h("span"));
     });
     run.jobs.forEach((job, at) => {

@@ -43,13 +43,13 @@ export function makeSwitch(label, choose) {
 export function makeMenu(label, choose) {
   const list = h("div", { class: "menu", popover: "auto", id: makeId("menu") });
   const boxes = h("div");
-  list.append(boxes, h("button", { type: "button", onclick: () => choose(null) }, "As at first"));
+  list.append(boxes, h("button", { onclick: () => choose(null) }, "As at first"));
   const makeBox = (name) => h("label", null, h("input", { type: "checkbox", value: name, onchange: () => tell() }), name);
   const fill = makeFiller((names) => show(boxes, names.map(makeBox)));
   const listBoxes = () => [...boxes.querySelectorAll("input")];
   const tell = () => choose(listBoxes().filter((box) => box.checked).map((box) => box.value));
   return {
-    node: h("span", null, h("button", { type: "button", popovertarget: list.id }, label), list),
+    node: h("span", null, h("button", { popovertarget: list.id }, label), list),
     draw: (names, chosen) => {
       fill(names);
       for (const box of listBoxes()) box.checked = chosen.includes(box.value);

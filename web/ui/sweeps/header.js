@@ -93,9 +93,9 @@ export function makeHeader({ whenFiltered, whenSelected }) {
   const again = makeButton("Run with other values…", () => openAgain().catch(tellRefusal), { scope: "write" });
   const parallel = makeParallelField(() => shown.sweep);
   const failures = h("div", { class: "failures" });
-  const more = h("button", { type: "button", class: "plain link", onclick: () => whenFiltered("failed") });
+  const more = h("button", { class: "plain link", onclick: () => whenFiltered("failed") });
   const wrong = h("section", { "aria-label": "What failed" }, failures, more);
-  const best = h("button", { type: "button", class: "plain link", onclick: () => whenSelected(shown.model.best.key) });
+  const best = h("button", { class: "plain link", onclick: () => whenSelected(shown.model.best.key) });
   const workflow = h("a");
   const facts = [
     ["Best cell", best, (sweep, model) => model?.best && `${nameCell(model.best, model.axes)} (${model.metric} ${writeValue(model.bestValue)})`],
@@ -136,7 +136,7 @@ export function makeHeader({ whenFiltered, whenSelected }) {
     const items = shown.map(([family, key]) => makeItem(family, sweep[key], FAMILIES[family].word));
     if ((running && waiting) || filter === "open") items.push(makeItem("open", running + waiting, "not ended"));
     keepInStep(chips, items, ({ key }) => key, ({ key }) => {
-      const chip = h("button", { type: "button", class: "chip", onclick: () => whenFiltered(chip.ariaPressed === "true" ? null : key) });
+      const chip = h("button", { class: "chip", onclick: () => whenFiltered(chip.ariaPressed === "true" ? null : key) });
       chip.append(...(FAMILIES[key] ? [makeMark(key)] : []), h("span"));
       return chip;
     });

@@ -194,7 +194,7 @@ export function makeParallel({ whenLimited, ...hear }) {
 export function makeLimits({ whenLimited }) {
   const list = h("span", { class: "bar" });
   const add = makeSelect("", (name) => name && whenLimited(name, model.scales.get(name).ends, true), "Limit an axis");
-  const clear = h("button", { type: "button", onclick: () => whenLimited(null, null, true) }, "Clear all limits");
+  const clear = h("button", { onclick: () => whenLimited(null, null, true) }, "Clear all limits");
   const node = h("div", { class: "bar" }, add.node, list, clear);
   let model = null;
 

@@ -23,7 +23,7 @@ export function makeResults({ whenSelected, whenHovered, whenSorted }) {
     if (key && getSelection().isCollapsed) whenSelected(key);
   });
   const save = () => saveFile(`sweep-${state.model.sweep.id}.csv`, state.table.toCsv(), "text/csv");
-  const csv = h("button", { type: "button", onclick: save }, "Download CSV");
+  const csv = h("button", { onclick: save }, "Download CSV");
 
   function draw(model) {
     state.model = model;

@@ -62,7 +62,7 @@ function openChoice(outlet, given) {
         h("select", { "aria-label": label }, list.map((run) => h("option", { value: run.id }, nameRun(run))));
       const [one, other] = [makeSelect("First run", own ? [own] : runs), makeSelect("Second run", runs)];
       const compare = () => goTo(makeLink(["compare"], { a: one.value, b: other.value }));
-      show(place, h("div", { class: "fields" }, one, other, h("button", { type: "button", class: "main", onclick: compare }, "Compare")));
+      show(place, h("div", { class: "fields" }, one, other, h("button", { class: "main", onclick: compare }, "Compare")));
     },
   });
   show(outlet, h("h1", null, "Two runs"), pane.node);

@@ -126,7 +126,7 @@ export function open(outlet, { query }) {
     const { who, since } = view.values;
     const stands = "A job that is submitted, here or with sbatch, stands here at once.";
     if (who === "all") return [`There are no jobs yet. ${stands}`, makeSubmit()];
-    const others = h("button", { type: "button", onclick: () => view.set({ who: "all" }) }, "Show the jobs of all users");
+    const others = h("button", { onclick: () => view.set({ who: "all" }) }, "Show the jobs of all users");
     return [`You have no jobs ${findRange(since).words}. ${stands}`, h("span", { class: "actions" }, makeSubmit(), others)];
   }
 

@@ -169,7 +169,7 @@ function makeFiles(id, path, asked) {
 
   function makeFile(file) {
     const name = file.isLog
-      ? h("button", { type: "button", class: "link plain", onclick: () => chooseLog(file.file) }, file.file)
+      ? h("button", { class: "link plain", onclick: () => chooseLog(file.file) }, file.file)
       : h("a", { href: makeUrl(`${path}/captures`, { file: file.file }).href, download: file.file.split("/").at(-1) }, file.file);
     const row = h("li", null, name, h("span", { class: "hint" }));
     updateFile(row, file);

@@ -214,9 +214,9 @@ function makeParts(state, { select, hover, change }) {
     whenBased: (key) => change({ base: key === null ? null : state.byKey.get(key).number }),
     whenClosed: () => select(null),
   });
-  const lack = h("button", { type: "button", class: "plain link", onclick: () => change({ state: "missing" }) });
+  const lack = h("button", { class: "plain link", onclick: () => change({ state: "missing" }) });
   const seen = h("span", { class: "count", role: "status" });
-  const all = h("button", { type: "button", onclick: () => change({ state: null, limit: null }) }, "Show all cells");
+  const all = h("button", { onclick: () => change({ state: null, limit: null }) }, "Show all cells");
 
   const makeChoice = (label, name, list, read, write) => {
     const select = makeSelect(label, (value) => change(write(value)), name);

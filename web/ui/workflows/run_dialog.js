@@ -268,7 +268,7 @@ function openRunDialog({ workflow, mount, body = {}, before = null, note = null,
 }
 
 const group = (title, ...fields) => h("fieldset", null, h("legend", null, title), h("div", { class: "fields" }, fields));
-const button = (label, onclick) => h("button", { type: "button", onclick }, label);
+const button = (label, onclick) => h("button", { onclick }, label);
 const makeSelect = (name, choices, chosen, take) => Object.assign(makeChoice(null, choices, chosen ?? "", take), { name });
 const makeInput = (name, value, take, rows) =>
   h(rows ? "textarea" : "input", { name, rows, value, autocomplete: "off", spellcheck: "false", oninput: (event) => take(event.target.value) });
