@@ -91,6 +91,6 @@ def find_missing_token(settings: Settings) -> str | None:
     if known.has_usable_token() or has_certificates or (is_loopback(settings.host) and not always_ask):
         return None
     why = "To ask everybody for a token" if always_ask else f"Listening on {settings.host}"
-    state = "has expired" if known.tokens else "is missing"
+    state = "all have expired" if known.tokens else "there is none"
     mend = f"`sluice token create NAME --scope SCOPE` makes one in {path}"
-    return f"{why} needs a token that is usable, and it {state}: {mend}"
+    return f"{why} needs a token, and {state}: {mend}"

@@ -38,6 +38,7 @@ LOG_GB, LOG_BLOCK_LINES = 2, 500_000
 DAG_JOBS, DAG_MORE_JOBS, DAG_LAYER = 1000, 2000, 50
 CELLS_A_SIDE = 100
 WAIT_MS = 30_000
+PARTS = ("open", "log", "scroll", "changes", "filter", "rest", "dag", "grid")
 TICKS = os.sysconf("SC_CLK_TCK")
 ROW = ".tbody .tr"
 LAST_LINE = "the end of the log"
@@ -548,9 +549,12 @@ def main(words: list[str]) -> None:
     parser.add_argument("--jobs", type=int, default=10_000)
     parser.add_argument("--changes", type=int, default=1000, help="in a minute")
     parser.add_argument("--minutes", type=float, default=5.0, help="how long the page is left alone")
-    parser.add_argument("--only", default="", help="open,log,scroll,changes,filter,rest,dag,grid: some of these")
+    parser.add_argument("--only", default="", help=f"{','.join(PARTS)}: some of these")
     parser.add_argument("--check", action="store_true", help="fail where a target is missed")
     given = parser.parse_args(words)
+    unknown = set(filter(None, given.only.split(","))).difference(PARTS)
+    if unknown:
+        parser.error(f"--only takes {','.join(PARTS)}, not {','.join(sorted(unknown))}")
     if BROWSER is None:
         sys.exit("Chromium is not installed")
     missed = 0

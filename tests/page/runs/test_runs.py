@@ -95,11 +95,11 @@ def test_csv_has_the_rows_and_columns_that_are_shown(site: Server, tab: Any, tmp
 
 def test_of_very_many_it_says_that_there_are_older_ones(site: Server, tab: Any, tmp_path: Path) -> None:
     runs = Runs(site, tmp_path, "very-many", QUICK)
-    one = runs.await_end(runs.start())
+    ended = runs.await_end(runs.start())
 
     def answer(route: Any) -> None:
         at = int(parse_qs(urlsplit(route.request.url).query)["offset"][0])
-        page = [{**one, "id": f"run-{at + number}"} for number in range(500)]
+        page = [{**ended, "id": f"run-{at + number}"} for number in range(500)]
         route.fulfill(json=page, headers={"x-total-count": "2345", "x-change": "1-1"})
 
     tab.route("**/api/workflows/runs?**", answer)

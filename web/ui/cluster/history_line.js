@@ -24,7 +24,7 @@ function describeLine(values, times, now) {
   const words = isKnown(now) ? `now ${Math.round(now)} %` : "not known now";
   const most = Math.max(...values.filter(isKnown));
   if (most === -Infinity) return `${words}; no history yet`;
-  if (Math.max(most, now ?? 0) === 0) return `${words}; nothing in 24 hours`;
+  if (Math.max(most, now ?? 0) === 0) return `${words}; none in 24 hours`;
   if (most <= now) return `${words}, the most in 24 hours`;
   return `${words}; at most ${Math.round(most)} % at ${writeShortTime(times[values.indexOf(most)])}`;
 }

@@ -52,7 +52,7 @@ export function drawResources(place, job) {
   const hasBegun = job.start_time !== null;
   const rows = [
     ["Time", job.time_limit === "UNLIMITED" ? "no limit" : job.time_limit, hasBegun && writeDuration(elapsed), hasBegun && limit && elapsed / limit],
-    ["CPUs", job.cpu_count, used.max_cpu_time && `${used.max_cpu_time} busy`, used.cpu_efficiency],
+    ["CPUs", job.cpu_count, used.max_cpu_time && `${writeDuration(parseFloat(used.max_cpu_time) * 3600)} busy`, used.cpu_efficiency],
     ["Memory", job.memory, used.max_memory_used, used.memory_efficiency],
     ["GPUs", job.gpus || null, null, used.gpu_utilization],
   ].filter(([, given, use]) => given !== null || use);

@@ -16,8 +16,8 @@ const SOURCES = {
   environment: ({ variable }) => `variable ${variable ?? ""}`,
 };
 const ORDER =
-  "What a job gets when its workflow does not say. The first of these that has a value counts: a variable of the server, " +
-  "the project’s file, config.yaml, the system’s file, the default.";
+  "What a job gets where its workflow says nothing. A value may stand in several places, and the first of these counts: " +
+  "variables of the server, the project’s file, config.yaml, the system’s file, the default.";
 
 // Open the part.
 export function open(place) {

@@ -189,7 +189,7 @@ function openRunDialog({ workflow, mount, body = {}, before = null, note = null,
       Object.keys(matrix).map((axis) => drawAxis(axis, sweep, put)),
       sweep && drawSettings(sweep),
       h("div", { class: "bar" }, free.length > 0 && add,
-        !sweep && workflow.sweep && button("Change the workflow's own sweep", () => put(structuredClone(workflow.sweep))),
+        !sweep && workflow.sweep && button("Change the workflow’s own sweep", () => put(structuredClone(workflow.sweep))),
         sweep && button("No sweep", () => put(null))));
   }
 
