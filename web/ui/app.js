@@ -1,12 +1,14 @@
 // The page: begins here. It uses only operations that /docs describes.
 
-import { placeNotices } from "./core/notice.js";
+import { placeNotices, showProblem } from "./core/notice.js";
 import { buildShell } from "./core/shell.js";
 import { catchClicks, setRoutes } from "./core/router.js";
-import { findCaller } from "./core/signin.js";
+import { findCaller, findCallerAgain } from "./core/signin.js";
 import { joinFeed } from "./core/live.js";
 import { joinNotifications } from "./core/notify.js";
 import { listenToKeys } from "./core/keys.js";
+
+const AGAIN_MS = 3000; // after which a server that did not answer at the start is asked again
 
 const ROUTES = [
   ["", () => import("./views/welcome.js")],
@@ -38,10 +40,19 @@ async function start() {
   placeNotices(document.body);
   catchClicks(document.body);
   listenToKeys();
-  await findCaller();
+  await findCaller().catch((problem) => waitForCaller(outlet, problem));
   joinFeed();
   joinNotifications();
   await setRoutes(ROUTES, outlet);
+}
+
+// Wait until the server says who calls; meanwhile the page says what is in the way.
+async function waitForCaller(outlet, problem) {
+  await new Promise((resolve) => {
+    showProblem(outlet, "The page", problem, resolve);
+    setTimeout(resolve, AGAIN_MS);
+  });
+  await findCallerAgain().catch((found) => waitForCaller(outlet, found));
 }
 
 start();

@@ -49,8 +49,9 @@ def test_a_token_signs_in_and_a_wrong_one_is_told_at_its_field(
     dialog = tab.get_by_role("dialog", name="Sign in")
     dialog.wait_for()
     check_looks(tab, 400)
-    tab.keyboard.press("Escape")
-    assert dialog.is_visible(), "there is nothing behind it"
+    for _ in range(3):  # browsers ask the page at the first only
+        tab.keyboard.press("Escape")
+    dialog.wait_for()  # there is nothing behind it
     tab.keyboard.type("slc_wrong")  # its field has the focus
     tab.keyboard.press("Enter")
     dialog.get_by_text("This token is wrong, or has expired").wait_for()

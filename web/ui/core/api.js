@@ -46,6 +46,8 @@ export async function send(method, path, body, options = {}) {
 
 // Make a call. Options: query, body, key, version, signal, accept, as ("blob": bytes, whatever they are).
 export async function request(method, path, options = {}) {
+  // A browser takes such a part for a step to another folder: what was asked would be another operation.
+  if (path.split("/").some((part) => /^\.\.?$/.test(part))) throw new Refused(404, "Nothing has this name");
   const url = makeUrl(path, options.query);
   const headers = { Accept: options.accept ?? "application/json" };
   if (options.body !== undefined) headers["Content-Type"] = "application/json";
@@ -73,7 +75,9 @@ async function fetchOnce(url, init) {
 
 async function readAnswer(answer, options) {
   if (!answer.ok) throw await readRefusal(answer);
-  const data = options.as === "blob" ? await answer.blob() : await readText(answer);
+  const data = await (options.as === "blob" ? answer.blob() : readText(answer)).catch((problem) => {
+    throw problem.name === "AbortError" || problem instanceof Refused ? problem : new Refused(0, "The answer was cut off");
+  });
   return {
     data,
     change: answer.headers.get("x-change"),
@@ -86,14 +90,17 @@ async function readAnswer(answer, options) {
 
 async function readText(answer) {
   const text = await answer.text();
-  return answer.headers.get("content-type")?.includes("json") ? parseJson(text) : text;
+  const kind = answer.headers.get("content-type") ?? "";
+  // A proxy's own page, such as its sign-in.
+  if (kind.includes("html")) throw new Refused(0, "Something between this browser and the server has answered, not the server");
+  return kind.includes("json") ? parseJson(text) : text;
 }
 
 async function readRefusal(answer) {
   const text = await answer.text();
   let data = {};
   try {
-    data = JSON.parse(text);
+    data = JSON.parse(text) ?? {};
   } catch {
     // A proxy's own page, such as that of a gateway without a server.
     return new Refused(answer.status, `The answer is ${answer.status} ${answer.statusText}`.trim());

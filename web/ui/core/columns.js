@@ -1,6 +1,6 @@
 // Columns of tables: which are shown, in which order, how wide. What was chosen outlives the page.
 
-import { h, makeId, setAttribute, setText, show } from "./dom.js";
+import { h, keepText, makeId, readKeptJson, setAttribute, setText, show } from "./dom.js";
 import { writeShortTime, writeTime } from "./format.js";
 import { fillState } from "./marks.js";
 import { makeLink } from "./router.js";
@@ -35,7 +35,7 @@ export function fillLink(cell, href, text) {
 
 // Read what was chosen for a table: { keys, widths }; the keys are null where nothing was.
 export function readColumns(id, columns) {
-  const kept = JSON.parse(localStorage.getItem(`columns:${id}`) ?? "null");
+  const kept = readKeptJson(`columns:${id}`);
   const [keys, widths] = Array.isArray(kept) ? [kept, {}] : [kept?.keys, kept?.widths ?? {}];
   const known = keys?.filter((key) => columns.some((column) => column.key === key));
   return { keys: known?.length ? known : null, widths };
@@ -43,7 +43,7 @@ export function readColumns(id, columns) {
 
 // Keep what is chosen for a table.
 export function keepColumns(id, { keys, widths }) {
-  localStorage.setItem(`columns:${id}`, JSON.stringify({ keys, widths }));
+  keepText(`columns:${id}`, JSON.stringify({ keys, widths }));
 }
 
 // List the columns that are shown when nothing else is chosen; `shown` may be a function.

@@ -10,7 +10,7 @@ const DOUBLE_CLICK_MS = 500;
 // only if `mayClose()` says so.
 export function openDialog(title, content, { mayClose = () => true, whenClosed } = {}) {
   const id = makeId("dialog");
-  const closeMaybe = () => mayClose() && close();
+  const closeMaybe = () => mayClose() && (close(), true);
   const cross = h("button", { class: "plain", "aria-label": "Close", onclick: closeMaybe }, "×");
   const node = h("dialog", { "aria-labelledby": id }, h("header", null, h("h2", { id }, title), cross), content);
   const before = document.activeElement;
@@ -27,6 +27,8 @@ export function openDialog(title, content, { mayClose = () => true, whenClosed }
     event.preventDefault();
     closeMaybe();
   });
+  // At the second Esc in a row browsers close it without asking.
+  node.addEventListener("close", () => closeMaybe() || node.showModal(), { signal: ending.signal });
   addEventListener("popstate", closeMaybe, { signal: ending.signal });
   document.body.append(node);
   node.showModal();

@@ -103,6 +103,45 @@ export function saveFile(name, text, type) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+// Read what this browser keeps, as text; null where there is nothing, or storage is forbidden. `place` is the storage of
+// the tab or of all tabs.
+export function readKept(key, place = "localStorage") {
+  try {
+    return globalThis[place].getItem(key);
+  } catch {
+    return null;
+  }
+}
+
+// Read what was kept as JSON; null where it is none.
+export function readKeptJson(key, place) {
+  try {
+    return JSON.parse(readKept(key, place));
+  } catch {
+    return null;
+  }
+}
+
+// Keep a text, null to forget it. Returns whether it is kept: there may be no room, or no permission.
+export function keepText(key, text, place = "localStorage") {
+  try {
+    if (text === null) globalThis[place].removeItem(key);
+    else globalThis[place].setItem(key, text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// Name what all tabs keep whose key begins so.
+export function listKept(prefix) {
+  try {
+    return Object.keys(localStorage).filter((key) => key.startsWith(prefix));
+  } catch {
+    return [];
+  }
+}
+
 // Set or remove several attributes, only where they change.
 export function setAttributes(node, attributes) {
   for (const [name, value] of Object.entries(attributes)) setAttribute(node, name, value);

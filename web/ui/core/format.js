@@ -1,15 +1,16 @@
 // Numbers, sizes, durations and times as people read them.
 
-import { makeListeners } from "./dom.js";
+import { keepText, makeListeners, readKept } from "./dom.js";
 
-const zone = { name: localStorage.getItem("zone") ?? "viewer", offset_minutes: 0, listeners: makeListeners() };
+const SAME_MS = 5000; // clocks that differ by less are the same: the answer has taken some time
+const zone = { name: readKept("zone") ?? "viewer", offset_minutes: 0, ahead_ms: 0, listeners: makeListeners() };
 
 export const ZONES = { viewer: "your time", UTC: "UTC", cluster: "cluster time" };
 
 // Choose in which zone all times are shown: viewer, UTC or cluster.
 export function chooseZone(name) {
   zone.name = name;
-  localStorage.setItem("zone", name);
+  keepText("zone", name);
   zone.listeners.tell();
 }
 
@@ -22,10 +23,14 @@ export function nameZone() {
 
 export const getZone = () => zone.name;
 
-// Say how far the cluster's clock is from UTC.
-export function setClusterOffset(minutes) {
-  zone.offset_minutes = minutes;
+// Say what the server's clock shows, and how far the cluster's zone is from UTC.
+export function setClusterClock(time, minutes) {
+  const ahead_ms = toMs(time) - Date.now();
+  Object.assign(zone, { offset_minutes: minutes, ahead_ms: Math.abs(ahead_ms) > SAME_MS ? ahead_ms : 0 });
 }
+
+// Return what the time is (ms) by the server's clock: that of the browser may be an hour off.
+export const getNow = () => Date.now() + zone.ahead_ms;
 
 // Call the function when another zone is chosen. Returns what ends it.
 export function whenZoneChanges(listener) {
@@ -57,7 +62,7 @@ export function writeTime(moment) {
 export function writeShortTime(moment) {
   const at_ms = toMs(moment);
   if (at_ms === null) return "";
-  const [parts, now] = [takeApart(at_ms), takeApart(Date.now())];
+  const [parts, now] = [takeApart(at_ms), takeApart(getNow())];
   const isToday = parts.toISOString().slice(0, 10) === now.toISOString().slice(0, 10);
   return isToday ? writeClock(parts) : `${pad(parts.getUTCMonth() + 1)}-${pad(parts.getUTCDate())} ${writeClock(parts).slice(0, 5)}`;
 }
@@ -117,7 +122,7 @@ export function readDuration(text) {
 }
 
 // Write how long ago something was, in one unit.
-export function writeAge(moment, now_ms = Date.now()) {
+export function writeAge(moment, now_ms = getNow()) {
   const at_ms = toMs(moment);
   if (at_ms === null) return "";
   const seconds = Math.max(0, (now_ms - at_ms) / 1000);

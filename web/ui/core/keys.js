@@ -1,12 +1,12 @@
 // Keys: single letters act only outside of fields and without modifiers, do nothing that cannot be undone, and can be
 // switched off.
 
-import { h } from "./dom.js";
+import { h, keepText, readKept } from "./dom.js";
 import { makePlainTable } from "./pane.js";
 
 const NEXT_MS = 1500; // so long the second key of two is waited for
 
-const keys = { on: localStorage.getItem("keys") !== "off", bound: new Map(), first: null, timer: 0 };
+const keys = { on: readKept("keys") !== "off", bound: new Map(), first: null, timer: 0 };
 
 // Return whether single keys act.
 export const areKeysOn = () => keys.on;
@@ -14,7 +14,7 @@ export const areKeysOn = () => keys.on;
 // Switch single keys on or off, for good.
 export function switchKeys(on) {
   keys.on = on;
-  localStorage.setItem("keys", on ? "on" : "off");
+  keepText("keys", on ? "on" : "off");
 }
 
 // Bind a key, or two one after the other ("g j"), to an act, with what it does in words. Returns what ends it.

@@ -67,6 +67,7 @@ export function makeListView(given) {
   const count = h("span", { class: "count", role: "status" });
   const warning = h("p", { class: "hint", role: "status" });
   const place = h("div", null, h("p", { class: "hint" }, "Loading…"));
+  let warnings = [];
   let left = 0; // older rows that were not read
   const marked = h("div", { class: "bar chosen-bar", hidden: true });
   const chooseNone = h("button", { class: "plain", onclick: () => table.selectAll(false) }, "Choose none");
@@ -131,7 +132,7 @@ export function makeListView(given) {
       await null; // so that whoever made this view has it
       const found = await given.load({ signal, showSome, values });
       left = Math.max(0, (found.total ?? 0) - found.rows.length);
-      setText(warning, (found.warnings ?? []).join(". "));
+      warnings = found.warnings ?? [];
       return found;
     },
     getRow: (change) => {
@@ -159,6 +160,8 @@ export function makeListView(given) {
       setText(count, "");
       return showProblem(place, `The ${lower(title)}`, list.problem, list.reload);
     }
+    // What could not be read anew stays, and says so.
+    setText(warning, list.problem ? `Rows may be missing or old: ${list.problem.message}` : warnings.join(". "));
     table.setRows(...arrange(list.rows, changed));
     whenHeard?.(changed);
     if (table.selected.size > 0) showMarked();

@@ -6,6 +6,11 @@ import { makeCalm, makeListeners, oncePerFrame } from "./dom.js";
 
 const HIDDEN_MS = 5000; // so long changes are collected while the page is hidden: its title follows them
 
+const AGAIN_MS = 5000; // after which what could not be read is asked for again
+
+// Whether a problem may be gone after a while: no answer, too many calls, or the server's own fault.
+const isPassing = ({ status }) => status === 0 || status === 429 || status >= 500;
+
 const NOT_YET = { live: false, since: Date.now(), status: null };
 const feed = {
   port: null,
@@ -113,6 +118,7 @@ export function makeLiveList({ kinds, load, getKey = ({ id }) => id, getRow = ({
   let changed = new Set();
   let abort = null;
   let timer = 0;
+  let retry = 0;
 
   const tellNow = () => {
     clearTimeout(timer);
@@ -156,6 +162,7 @@ export function makeLiveList({ kinds, load, getKey = ({ id }) => id, getRow = ({
 
   async function reload() {
     abort?.abort();
+    clearTimeout(retry);
     abort = new AbortController();
     const { signal } = abort;
     const showSome = (rows) => {
@@ -174,13 +181,16 @@ export function makeLiveList({ kinds, load, getKey = ({ id }) => id, getRow = ({
       Object.assign(list, { state: "ready", problem: null });
     } catch (problem) {
       if (signal.aborted) return;
+      // What was heard meanwhile counts, and what was missed is read as soon as the server answers.
+      early.filter(isLater).forEach(apply);
       Object.assign(list, { state: list.state === "ready" ? "ready" : "failed", problem });
+      if (isPassing(problem)) retry = setTimeout(reload, AGAIN_MS);
     }
     abort = null;
     early = [];
     tellNow();
     // The stream may have begun after the list was read; then what lies between is missing.
-    const order = feed.start === null || position === null ? 0 : comparePositions(position, feed.start);
+    const order = list.problem || feed.start === null || position === null ? 0 : comparePositions(position, feed.start);
     if (order < 0) reload();
   }
 
@@ -192,6 +202,7 @@ export function makeLiveList({ kinds, load, getKey = ({ id }) => id, getRow = ({
     listen: listeners.listen,
     close: () => {
       abort?.abort();
+      clearTimeout(retry);
       stop();
       stopLooking();
       listeners.clear();
@@ -215,9 +226,11 @@ export function makeLiveDocument({ kinds, isOwn = () => true, load, calm_ms = 0,
   const listeners = makeListeners();
   let again = false;
   let busy = false;
+  let retry = 0;
   const abort = new AbortController();
 
   async function reload() {
+    clearTimeout(retry);
     if (busy) {
       again = true;
       return;
@@ -229,6 +242,7 @@ export function makeLiveDocument({ kinds, isOwn = () => true, load, calm_ms = 0,
     } catch (problem) {
       if (abort.signal.aborted) return;
       Object.assign(document_, { state: document_.value === null ? "failed" : "ready", problem });
+      if (isPassing(problem)) retry = setTimeout(reload, AGAIN_MS);
     }
     busy = false;
     listeners.tell();
@@ -248,6 +262,7 @@ export function makeLiveDocument({ kinds, isOwn = () => true, load, calm_ms = 0,
     listen: listeners.listen,
     close: () => {
       abort.abort();
+      clearTimeout(retry);
       clearInterval(reading);
       calm.stop();
       stop();

@@ -1,7 +1,7 @@
 // How states look: a shape, a colour and a word. How ages look: in words that go on, with the exact time behind them.
 
 import { h, setAttribute, setText } from "./dom.js";
-import { toMs, writeAge, writeDuration, writeTime } from "./format.js";
+import { getNow, toMs, writeAge, writeDuration, writeTime } from "./format.js";
 import { FAMILIES, findFamily, writeState } from "./states.js";
 
 // Fill an element with the mark and word of a state, changing no more than differs.
@@ -24,7 +24,7 @@ export function makeState(state, family) {
   return fillState(h("span", { class: "state" }), state, family);
 }
 
-const AGES = { age: writeAge, elapsed: (moment) => writeDuration((Date.now() - toMs(moment)) / 1000) };
+const AGES = { age: writeAge, elapsed: (moment) => writeDuration((getNow() - toMs(moment)) / 1000) };
 
 // Make the age of a moment, "5 s ago", or as "elapsed" the time since it: it goes on by itself, and its title is exact.
 export function makeAge(moment, kind = "age") {

@@ -1,6 +1,6 @@
 // Notifications of the browser: asked for by a click only, for one run, and shown once however many tabs are open.
 
-import { h, show } from "./dom.js";
+import { h, keepText, readKeptJson, show } from "./dom.js";
 import { hearChanges } from "./live.js";
 import { isOpen, writeState } from "./states.js";
 import { makeLink } from "./router.js";
@@ -8,8 +8,8 @@ import { makeLink } from "./router.js";
 const KEPT = "notify"; // ids of what is waited for, for all tabs
 const HOLD_MS = 10_000; // so long other tabs may still read ids as they were
 
-const readKept = () => JSON.parse(localStorage.getItem(KEPT) ?? "[]");
-const keep = (ids) => localStorage.setItem(KEPT, JSON.stringify(ids.slice(-100)));
+const readIds = () => [readKeptJson(KEPT) ?? []].flat();
+const keep = (ids) => keepText(KEPT, JSON.stringify(ids.slice(-100)));
 
 // Return why the browser shows no notifications here, in a sentence; null where it does.
 export function findObstacle() {
@@ -22,7 +22,7 @@ export function findObstacle() {
 export function makeNotifyButton(id) {
   const place = h("span", { class: "action" });
   const draw = () => {
-    const isKept = readKept().includes(id);
+    const isKept = readIds().includes(id);
     show(place, h("button", { "aria-pressed": isKept, onclick: () => change(!isKept) }, isKept ? "Will tell you" : "Tell me when it ends"));
   };
   async function change(isOn) {
@@ -32,7 +32,7 @@ export function makeNotifyButton(id) {
       show(place, h("span", { class: "hint" }, `${obstacle} A webhook works everywhere: `, link));
       return;
     }
-    keep([...readKept().filter((each) => each !== id), ...(isOn ? [id] : [])]);
+    keep([...readIds().filter((each) => each !== id), ...(isOn ? [id] : [])]);
     draw();
   }
   draw();
@@ -43,14 +43,14 @@ export function makeNotifyButton(id) {
 export function joinNotifications() {
   if (findObstacle()) return;
   hearChanges(["run", "cell"], (changes) => {
-    const kept = new Set(readKept());
+    const kept = new Set(readIds());
     for (const { id, row } of changes) if (row && kept.has(id) && !isOpen(row.status)) tell(id, row);
   });
 }
 
 function tell(id, run) {
   navigator.locks.request(`notify ${id}`, { ifAvailable: true }, (lock) => {
-    const kept = readKept();
+    const kept = readIds();
     if (!lock || !kept.includes(id)) return null;
     keep(kept.filter((each) => each !== id));
     const note = new Notification(`${run.workflow_name}: ${writeState(run.status)}`, { tag: id, body: run.error ?? "" });

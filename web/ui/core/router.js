@@ -18,7 +18,16 @@ export function setRoutes(routes, outlet) {
 // Return the address that the location names: { parts, query }.
 export function readAddress(hash = location.hash) {
   const [path, query = ""] = hash.replace(/^#\/?/, "").split("?");
-  return { parts: path.split("/").filter(Boolean).map(decodeURIComponent), query: new URLSearchParams(query) };
+  return { parts: path.split("/").filter(Boolean).map(decodePart), query: new URLSearchParams(query) };
+}
+
+// What is no encoded text is taken as it stands, such as the % that somebody typed.
+function decodePart(part) {
+  try {
+    return decodeURIComponent(part);
+  } catch {
+    return part;
+  }
 }
 
 // Return the text of an address: makeLink(["jobs", "42_7"], { tab: "log" }).
@@ -31,7 +40,7 @@ export function makeLink(parts, query = {}) {
 // Go to an address, as a click on its link does.
 export function goTo(link) {
   saveScroll();
-  history.pushState(null, "", link);
+  if (link !== location.hash) history.pushState(null, "", link); // the second click of a double click leads nowhere else
   return showCurrent();
 }
 
@@ -99,9 +108,19 @@ async function showCurrent() {
   router.outlet.replaceChildren(page);
   if (view === null) page.textContent = `There is nothing at ${location.hash}`;
   else if (view === "missing") page.textContent = "This view could not be loaded: the server is away, or newer than this page. Load the page again.";
-  else router.close = view.open(page, { params: found.params, query }) ?? null;
+  else openView(view, page, { params: found.params, query });
   router.isShown = true;
   restoreScroll();
+}
+
+// A view that breaks says so, and leaves the others alone.
+function openView(view, page, given) {
+  try {
+    router.close = view.open(page, given) ?? null;
+  } catch (problem) {
+    page.textContent = "This view is broken; others may work. Load the page again, or report what the browser's console says.";
+    reportError(problem);
+  }
 }
 
 // Scroll to where the reader was, as soon as the view is long enough; give up when the reader scrolls.

@@ -4,7 +4,7 @@ import { h, makeListeners, show } from "./dom.js";
 import { retryFeed, watchFeed } from "./live.js";
 import { base, get, request, send, whenSignedOut } from "./api.js";
 import { openDialog, makeField, makeForm } from "./dialog.js";
-import { setClusterOffset } from "./format.js";
+import { setClusterClock } from "./format.js";
 
 export const me = { user: null, scopes: new Set(), session: null };
 const watchers = makeListeners();
@@ -54,7 +54,7 @@ function createSession(credentials) {
 
 function setCaller(session) {
   Object.assign(me, { user: session.user, scopes: new Set(session.scopes), session });
-  setClusterOffset(session.utc_offset_minutes);
+  setClusterClock(session.time, session.utc_offset_minutes);
   watchers.tell(me);
   return session;
 }

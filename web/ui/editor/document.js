@@ -153,17 +153,19 @@ export function makeTextDocument({ key, title, load, save, initial = null, lack 
       own.base = { text, version: await own.saving };
       tell("Saved.");
     } catch (problem) {
-      if (problem.status === 412 || (problem.status === 409 && own.base.version === null)) await askAnew();
+      if (problem.status === 412 || (problem.status === 409 && own.base.version === null)) await askAnew().catch(refuse);
       else if (problem.problems?.some((each) => each.line)) {
         editor.showProblems(problem.problems.map((each) => ({ ...each, reason: each.msg, severity: "error" })));
         tell("Not saved: the text is wrong; see the list below it.");
-      } else tell(`Not saved: ${problem.message}. What you typed is kept.`, true);
+      } else refuse(problem);
     } finally {
       own.saving = null;
       keep();
       showUnsaved();
     }
   }
+
+  const refuse = (problem) => tell(`Not saved: ${problem.message}. What you typed is kept.`, true);
 
   async function askAnew() {
     own.saving = null;

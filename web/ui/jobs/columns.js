@@ -2,7 +2,7 @@
 
 import { h, setAttribute, setText, show } from "../core/dom.js";
 import { makeLink } from "../core/router.js";
-import { readDuration, toMs, writeDuration } from "../core/format.js";
+import { getNow, readDuration, toMs, writeDuration } from "../core/format.js";
 import { findFamily, writeState } from "../core/states.js";
 import { fillState, makeMark } from "../core/marks.js";
 import { describeExit } from "./exit_words.js";
@@ -40,7 +40,7 @@ export function makeJobColumns({ toggle, count, isOfMany } = {}) {
 
 // Return for how long a job has run, in seconds.
 export function findElapsed(job) {
-  if (isTicking(job) && job.start_time) return Math.max(0, (Date.now() - toMs(job.start_time)) / 1000);
+  if (isTicking(job) && job.start_time) return Math.max(0, (getNow() - toMs(job.start_time)) / 1000);
   return findFamily(job.state) === "waiting" ? null : readDuration(job.elapsed_time);
 }
 

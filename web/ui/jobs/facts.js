@@ -3,7 +3,7 @@
 import { h, renew } from "../core/dom.js";
 import { makeFacts, makePlainTable } from "../core/pane.js";
 import { makeLink } from "../core/router.js";
-import { readDuration, toMs, writeDuration, writeTime } from "../core/format.js";
+import { getNow, readDuration, toMs, writeDuration, writeTime } from "../core/format.js";
 import { findFamily } from "../core/states.js";
 import { makeState } from "../core/marks.js";
 import { makeCopyButton } from "../core/notice.js";
@@ -86,7 +86,7 @@ export function drawDependencies(place, { dependencies, state }) {
 }
 
 // Return why a job waits, and since when with when SLURM thinks that it begins: two texts.
-export function describeWaiting(job, now_ms = Date.now()) {
+export function describeWaiting(job, now_ms = getNow()) {
   const since = toMs(job.submit_time);
   const why = job.reason_text ? `It ${job.reason_text}` : job.reason ? `SLURM says ${job.reason}` : "SLURM has not said why yet";
   const held = job.hold_reason ? ` It is held: ${job.hold_reason}.` : "";

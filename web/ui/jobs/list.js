@@ -2,7 +2,7 @@
 
 import { getWhole } from "../core/api.js";
 import { isOpen, JOB_STATES } from "../core/states.js";
-import { toMs } from "../core/format.js";
+import { getNow, toMs } from "../core/format.js";
 import { me } from "../core/signin.js";
 
 const PAGE_ROWS = 1000;
@@ -57,5 +57,5 @@ export function getOwnKey({ parent, row, id }, user) {
 // Return whether a list of the last days has a job still; the queue forgets jobs soon after their end.
 export function isKept(job, since) {
   const { days } = findRange(since);
-  return days > 0 && !isOpen(job.state) && toMs(job.end_time) > Date.now() - days * DAY_MS;
+  return days > 0 && !isOpen(job.state) && toMs(job.end_time) > getNow() - days * DAY_MS;
 }

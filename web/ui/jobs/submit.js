@@ -1,7 +1,7 @@
 // The dialog that submits a job: from a script, a template or an older job. What it shows is what is sent, once.
 
 import { makeButton } from "../core/action.js";
-import { debounce, h, makeChoice, makeId, setAttribute, setText, show } from "../core/dom.js";
+import { debounce, h, keepText, makeChoice, makeId, readKeptJson, setAttribute, setText, show } from "../core/dom.js";
 import { makeKey, request } from "../core/api.js";
 import { makeField, makeForm, openDialog } from "../core/dialog.js";
 import { notify, showProblem } from "../core/notice.js";
@@ -51,7 +51,7 @@ async function fillFromJob(dialog, place, from) {
 function drawForm(dialog, place, given) {
   const { draftName, values, old = null, remarks = [], isGiven = false, template = null } = given;
   const draftKey = `draft:${draftName}`;
-  const draft = isGiven ? null : JSON.parse(sessionStorage.getItem(draftKey) ?? "null");
+  const draft = isGiven ? null : readKeptJson(draftKey, "sessionStorage");
   const begun = { ...values, ...draft?.values };
   let key = draft?.key ?? makeKey(); // made with the dialog: one dialog is one job, however often it is sent
   const props = { name: "script", rows: 12, wrap: "off", spellcheck: "false", autocapitalize: "off", autofocus: true };
@@ -64,8 +64,9 @@ function drawForm(dialog, place, given) {
   const readValues = () => Object.fromEntries([script, ...fields.map(({ control }) => control)].map(({ name, value }) => [name, value]));
   const describe = () => ({ method: "POST", path: PATH, body: makeBody(readValues()) });
   const sent = h("pre");
-  const forget = () => sessionStorage.removeItem(draftKey);
-  const keepNow = () => dialog.node.isConnected && sessionStorage.setItem(draftKey, JSON.stringify({ values: readValues(), key, at: Date.now() }));
+  const forget = () => keepText(draftKey, null, "sessionStorage");
+  const writeDraft = () => JSON.stringify({ values: readValues(), key, at: Date.now() });
+  const keepNow = () => dialog.node.isConnected && keepText(draftKey, writeDraft(), "sessionStorage");
   const keep = debounce(keepNow, KEEP_MS);
 
   function drawMarks() {

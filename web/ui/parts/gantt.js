@@ -4,7 +4,7 @@
 
 import { h, keepInStep, oncePerFrame, setAttributes, setText, svg } from "../core/dom.js";
 import { FAMILIES, findFamily, writeState } from "../core/states.js";
-import { findOffset, toMs, whenZoneChanges, writeClockTime, writeDuration, writeTime } from "../core/format.js";
+import { findOffset, getNow, toMs, whenZoneChanges, writeClockTime, writeDuration, writeTime } from "../core/format.js";
 import { cutText, makeTools, whenPrinted, whenResized } from "./canvas.js";
 import { findState } from "../run/facts.js";
 import { readNeed } from "./layout.js";
@@ -107,7 +107,7 @@ export function makeGantt({ label, whenSelected = () => {} }) {
   // Show other times: `factor` as many, those at `share` of the width stay; then all moved by a part of the width.
   function zoom(factor, share = 0.5, moved = 0) {
     if (chart.run === null) return;
-    const { from, to } = chart.view ?? findSpan(Date.now());
+    const { from, to } = chart.view ?? findSpan(getNow());
     const length = Math.min(400 * DAY, Math.max(SHORTEST_MS, (to - from) / factor));
     const begin = from + (to - from - length) * share + length * moved;
     chart.view = { from: begin, to: begin + length };
@@ -117,7 +117,7 @@ export function makeGantt({ label, whenSelected = () => {} }) {
   function draw() {
     const { run, jobs, width } = chart;
     if (run === null || width === 0) return;
-    const now = Date.now();
+    const now = getNow();
     const span = chart.view ?? findSpan(now);
     chart.names = Math.round(Math.min(180, width * 0.3));
     const room = Math.max(1, width - chart.names - 8);

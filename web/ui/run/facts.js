@@ -1,7 +1,7 @@
 // What is told of a run and its jobs: pure, in words.
 
 import { FAMILIES, findFamily, isOpen } from "../core/states.js";
-import { toMs, writeCount } from "../core/format.js";
+import { getNow, toMs, writeCount } from "../core/format.js";
 
 // Return the state of a job of a run: one that was never tried waits, or was left out when the run ended.
 export function findState(job, run) {
@@ -26,14 +26,14 @@ export function writeProgress(run) {
 }
 
 // Return how long a run has taken, in seconds; null before its start.
-export function measureRun(run, now_ms = Date.now()) {
+export function measureRun(run, now_ms = getNow()) {
   const start = toMs(run.started_at);
   if (start === null) return null;
   return Math.max(0, ((toMs(run.completed_at) ?? now_ms) - start) / 1000);
 }
 
 // Return how long a job waited and ran, in seconds; null for what has not been.
-export function measureJob(job, now_ms = Date.now()) {
+export function measureJob(job, now_ms = getNow()) {
   const [submitted, started, ended] = [toMs(job.submitted_at), toMs(job.started_at), toMs(job.ended_at)];
   const until = (from, to) => (from === null ? null : Math.max(0, (to - from) / 1000));
   const isOver = ended !== null;

@@ -7,7 +7,7 @@ import { openDialog, openForm } from "../core/dialog.js";
 import { makeFacts, makePane, makePlainTable, showPanes } from "../core/pane.js";
 import { makeMark } from "../core/marks.js";
 import { makeCopyButton, showEmpty } from "../core/notice.js";
-import { writeTime } from "../core/format.js";
+import { getNow, writeTime } from "../core/format.js";
 import { may, me, showDenied, signOut } from "../core/signin.js";
 
 const NOUNS = { token: "Token", "api-key": "API key", client: "OAuth client" };
@@ -67,7 +67,7 @@ function listCells({ kind, name, scopes, expires }, reload) {
     call: () => ({ method: "DELETE", path: `api/tokens/${kind}/${encodeURIComponent(name)}` }),
     done: () => (reload(), `${NOUNS[kind]} ${name} is revoked`),
   });
-  const isOver = Date.parse(expires) < Date.now();
+  const isOver = Date.parse(expires) < getNow();
   return [name, NOUNS[kind], scopes.join(", "), expires ? `${writeTime(expires)}${isOver ? " (over)" : ""}` : "never", revoke];
 }
 

@@ -1,8 +1,8 @@
 // How this browser shows the page: the zone of times, single keys, what it remembers.
 
-import { h, setText, show } from "../core/dom.js";
+import { h, keepText, listKept, setText, show } from "../core/dom.js";
 import { makeButton } from "../core/action.js";
-import { chooseZone, getZone, nameZone, whenZoneChanges, writeTime, ZONES } from "../core/format.js";
+import { chooseZone, getNow, getZone, nameZone, whenZoneChanges, writeTime, ZONES } from "../core/format.js";
 import { areKeysOn, makeKeyTable, switchKeys } from "../core/keys.js";
 import { notify } from "../core/notice.js";
 import { makeNoticeControl } from "./browser_notices.js";
@@ -13,7 +13,7 @@ export function open(place) {
   const radios = Object.keys(ZONES).map((value) => h("input", { type: "radio", name: "zone", value, onchange: () => chooseZone(value) }));
   const zones = radios.map((radio) => h("label", { class: "choice" }, radio, ` ${ZONES[radio.value]}`));
   const drawZone = () => {
-    setText(example, `All times are in ${nameZone()}; now it is ${writeTime(Date.now())}.`);
+    setText(example, `All times are in ${nameZone()}; now it is ${writeTime(getNow())}.`);
     for (const radio of radios) radio.checked = radio.value === getZone();
   };
   const keys = h("input", { type: "checkbox", checked: areKeysOn(), onchange: () => switchKeys(keys.checked) });
@@ -34,6 +34,6 @@ export function open(place) {
 }
 
 function forgetColumns() {
-  for (const key of Object.keys(localStorage)) if (key.startsWith("columns:")) localStorage.removeItem(key);
+  for (const key of listKept("columns:")) keepText(key, null);
   notify("All tables show their usual columns when they are opened next");
 }

@@ -7,7 +7,7 @@ import { fillState, makeMark } from "../core/marks.js";
 import { notifyRefusal } from "../core/notice.js";
 import { FAMILIES, isOpen } from "../core/states.js";
 import { makeLink } from "../core/router.js";
-import { toMs, writeCount, writeDuration, writeTime } from "../core/format.js";
+import { getNow, toMs, writeCount, writeDuration, writeTime } from "../core/format.js";
 import { may } from "../core/signin.js";
 import { nameCell } from "./cells.js";
 import { writeValue } from "./scales.js";
@@ -25,7 +25,7 @@ const SHOWN_FAILURES = 3;
 export const countEnded = (sweep) => sweep.cells_completed + sweep.cells_failed + sweep.cells_cancelled;
 
 // Return how long a sweep has taken, in seconds.
-export const getTook = (sweep) => ((toMs(sweep.completed_at) ?? Date.now()) - toMs(sweep.started_at)) / 1000;
+export const getTook = (sweep) => ((toMs(sweep.completed_at) ?? getNow()) - toMs(sweep.started_at)) / 1000;
 
 // Say how far a sweep is: "7 of 9 ended, 1 failed".
 export function describeProgress(sweep) {

@@ -5,7 +5,7 @@ import { makeButton } from "../core/action.js";
 import { makeListView } from "../core/list_view.js";
 import { makePlainTable, makeTabs } from "../core/pane.js";
 import { changeQuery, makeLink } from "../core/router.js";
-import { nameZone, readDuration, readField, toMs, whenZoneChanges, writeDuration, writeField } from "../core/format.js";
+import { getNow, nameZone, readDuration, readField, toMs, whenZoneChanges, writeDuration, writeField } from "../core/format.js";
 import { findFamily } from "../core/states.js";
 import { setTitle } from "../core/shell.js";
 import { makeJobFilter } from "../jobs/filter.js";
@@ -65,8 +65,8 @@ export function open(outlet, { query }) {
 
 // Return the range in ms; one that ends now has no end.
 function readRange({ last, from_ms, to_ms }) {
-  if (last === RANGE) return { from_ms: from_ms ?? Date.now() - 24 * HOUR_MS, to_ms };
-  return { from_ms: Date.now() - (HOURS[last] ?? 24) * HOUR_MS, to_ms: null };
+  if (last === RANGE) return { from_ms: from_ms ?? getNow() - 24 * HOUR_MS, to_ms };
+  return { from_ms: getNow() - (HOURS[last] ?? 24) * HOUR_MS, to_ms: null };
 }
 
 function openJobs(place, range, query) {

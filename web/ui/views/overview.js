@@ -3,7 +3,7 @@
 import { h, setText, show } from "../core/dom.js";
 import { get } from "../core/api.js";
 import { makeLink } from "../core/router.js";
-import { writeBytes, writeCount, writeTime } from "../core/format.js";
+import { getNow, writeBytes, writeCount, writeTime } from "../core/format.js";
 import { findFamily, writeState } from "../core/states.js";
 import { makeAge, makeMark, makeState } from "../core/marks.js";
 import { showEmpty } from "../core/notice.js";
@@ -201,7 +201,7 @@ function makeClusterPane() {
     calm_ms: CALM_MS,
     load: async ({ signal }) => {
       const [overview, status] = await readAll(["api/overview", "api/v1/status"], signal);
-      return { overview, status, read_ms: Date.now() };
+      return { overview, status, read_ms: getNow() };
     },
     draw: drawCluster,
   });

@@ -5,7 +5,7 @@ import { get, makeUrl } from "../core/api.js";
 import { makeAction } from "../core/action.js";
 import { makeFacts, makePane, makePlainTable } from "../core/pane.js";
 import { changeQuery, makeLink } from "../core/router.js";
-import { toMs, writeBytes, writeDuration, writeTime } from "../core/format.js";
+import { getNow, toMs, writeBytes, writeDuration, writeTime } from "../core/format.js";
 import { findFamily, isOpen } from "../core/states.js";
 import { fillState, makeState } from "../core/marks.js";
 import { showEmpty } from "../core/notice.js";
@@ -108,7 +108,7 @@ function listStages(report, now_ms) {
 }
 
 function drawStages(place, report) {
-  const stages = listStages(report, Date.now());
+  const stages = listStages(report, getNow());
   const first = stages[0]?.begun;
   const span = Math.max(stages.at(-1)?.ended - first, 1);
   const update = (row, stage) => {
