@@ -122,3 +122,23 @@ def test_a_list_that_cannot_be_read_again_says_so_and_loses_nothing(site: Server
     sync_api.expect(tab.get_by_text("Rows may be missing or old")).to_have_count(0)
     tab.troubles.expect("503")
     tab.troubles[:] = [trouble for trouble in tab.troubles if "ERR_" not in trouble]
+
+
+@pytest.mark.parametrize(
+    ("view", "paths", "shown"),
+    [
+        ("overview", "**/api/v1/metrics/**", "Queue"),
+        ("nodes", "**/api/{v1/partitions,overview}", "Nodes and partitions"),
+        ("settings/notifications", "**/api/deliveries**", "Deliveries"),
+    ],
+)
+def test_leaving_while_all_is_being_read_is_no_trouble(
+    view: str, paths: str, shown: str, open_tab: Callable[..., Any]
+) -> None:
+    tab = open_tab("#/runs")
+    tab.get_by_text("There are no runs yet").wait_for()
+    tab.route(paths, lambda route: None)  # never answered
+    tab.evaluate(f"location.hash = '#/{view}'")
+    tab.get_by_role("heading", name=shown).first.wait_for()
+    tab.get_by_role("link", name="Runs", exact=True).click()
+    tab.get_by_text("There are no runs yet").wait_for()

@@ -48,6 +48,30 @@ def test_a_run_is_started_once(site: Server, open_tab: OpenTab) -> None:
 
 
 @BROWSER
+def test_a_double_click_opens_one_dialog_and_leaving_opens_none(site: Server, open_tab: OpenTab) -> None:
+    put(site, "opened")
+    tab = open_tab("#/workflows/opened")
+    button, dialogs = tab.get_by_role("button", name="Run…"), tab.get_by_role("dialog")
+    button.wait_for()
+    held: list[Any] = []
+    tab.route("**/api/workflows/opened", lambda route: held.append(route))
+    button.dblclick()
+    expect(dialogs).to_have_count(0)
+    for route in held[:2]:
+        route.continue_()
+    dialogs.wait_for()
+    tab.keyboard.press("Escape")
+    expect(dialogs).to_have_count(0)
+    button.click()
+    tab.get_by_role("link", name="Runs", exact=True).click()
+    tab.get_by_role("heading", name="Runs").wait_for()
+    with tab.expect_response("**/api/workflows/opened"):
+        held[-1].continue_()
+    tab.evaluate("new Promise(requestAnimationFrame)")
+    expect(dialogs).to_have_count(0)
+
+
+@BROWSER
 def test_the_scripts_come_first(site: Server, open_tab: OpenTab) -> None:
     tab = open_dialog(site, open_tab, "looked", "?run=1&arg.word=<b>hi</b>&single=write")
     expect(tab.get_by_label("word")).to_have_value("<b>hi</b>")

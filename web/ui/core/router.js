@@ -56,6 +56,12 @@ export function whenViewChanges(listener) {
   return router.listeners.listen(listener);
 }
 
+// Return a function that says whether the view that is shown now still is: for what opens after an answer.
+export function keepView() {
+  const view = router.current;
+  return () => router.current === view;
+}
+
 // Let links of the page change the view without loading the page again.
 export function catchClicks(root) {
   root.addEventListener("click", (event) => {

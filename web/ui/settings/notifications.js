@@ -85,8 +85,10 @@ function makeDeliveriesPane() {
     kinds: ["delivery"],
     calm_ms: 1000,
     load: async ({ signal }) => {
-      const stuck = get("api/deliveries/stuck", {}, { signal });
-      return { rows: await get("api/deliveries", { status: state.value, limit: MOST }, { signal }), stuck: await stuck };
+      const read = (path, query) => get(path, query, { signal });
+      const query = { status: state.value, limit: MOST };
+      const [rows, stuck] = await Promise.all([read("api/deliveries", query), read("api/deliveries/stuck")]);
+      return { rows, stuck };
     },
     draw: (place, value) => drawDeliveries(place, value, state.value),
   });

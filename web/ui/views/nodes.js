@@ -103,8 +103,8 @@ function makePartitionsPane() {
     kinds: ["resource"],
     calm_ms: 2000,
     load: async ({ signal }) => {
-      const queue = get("api/overview", {}, { signal });
-      return { ...(await get("api/v1/partitions", {}, { signal })), ...(await queue) };
+      const [found, queue] = await Promise.all(["api/v1/partitions", "api/overview"].map((path) => get(path, {}, { signal })));
+      return { ...found, ...queue };
     },
     draw(place, { partitions, queue }) {
       if (partitions.length === 0) return showEmpty(place, "There are no partitions: SLURM has told none yet.");

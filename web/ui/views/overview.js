@@ -157,7 +157,8 @@ function makeLoadPane() {
     every_ms: HISTORY_MS,
     load: async ({ signal }) => {
       const past = get("api/v1/metrics/performance", { interval: "5m" }, { signal });
-      return { now: await get("api/v1/metrics/cluster", {}, { signal }), past: (await past).metrics };
+      const [now, { metrics }] = await Promise.all([get("api/v1/metrics/cluster", {}, { signal }), past]);
+      return { now, past: metrics };
     },
     draw: drawLoad,
   });

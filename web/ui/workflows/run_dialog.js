@@ -3,7 +3,7 @@
 import { h, makeChoice, show } from "../core/dom.js";
 import { get, makeKey, request, send } from "../core/api.js";
 import { clearRefusal, makeCurlButton, makeField, openDialog, showRefusal } from "../core/dialog.js";
-import { goTo, makeLink } from "../core/router.js";
+import { goTo, keepView, makeLink } from "../core/router.js";
 import { notify, notifyRefusal } from "../core/notice.js";
 import { writeCount, writeShortTime } from "../core/format.js";
 import { keepDraft, readDraft } from "../editor/drafts.js";
@@ -15,9 +15,11 @@ const PRESETS = [["terminal", "at its end"], ["running_and_terminal", "at its be
 
 // Open the dialog of the workflow of this name as it is saved now; `describe(workflow)` says with what.
 export async function openRunOf(name, mount, describe = () => ({})) {
+  const isHere = keepView();
   try {
     const workflow = { ...(await get(`api/workflows/${encodeURIComponent(name)}`, { mount })), name };
-    openRunDialog({ workflow, mount, ...describe(workflow) });
+    // Who has left wants it no more, and a double click one of it.
+    if (isHere() && !document.querySelector("dialog[open]")) openRunDialog({ workflow, mount, ...describe(workflow) });
   } catch (problem) {
     notifyRefusal(`${name} cannot be run`, problem);
   }
