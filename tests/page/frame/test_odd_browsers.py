@@ -125,7 +125,7 @@ def test_a_list_that_cannot_be_read_again_says_so_and_loses_nothing(site: Server
 
 
 @pytest.mark.parametrize(
-    ("view", "paths", "shown"),
+    ("view", "paths", "heading"),
     [
         ("overview", "**/api/v1/metrics/**", "Queue"),
         ("nodes", "**/api/{v1/partitions,overview}", "Nodes and partitions"),
@@ -133,12 +133,12 @@ def test_a_list_that_cannot_be_read_again_says_so_and_loses_nothing(site: Server
     ],
 )
 def test_leaving_while_all_is_being_read_is_no_trouble(
-    view: str, paths: str, shown: str, open_tab: Callable[..., Any]
+    view: str, paths: str, heading: str, open_tab: Callable[..., Any]
 ) -> None:
     tab = open_tab("#/runs")
     tab.get_by_text("There are no runs yet").wait_for()
     tab.route(paths, lambda route: None)  # never answered
     tab.evaluate(f"location.hash = '#/{view}'")
-    tab.get_by_role("heading", name=shown).first.wait_for()
+    tab.get_by_role("heading", name=heading).first.wait_for()
     tab.get_by_role("link", name="Runs", exact=True).click()
     tab.get_by_text("There are no runs yet").wait_for()
