@@ -295,7 +295,7 @@ WRONG = [
     ("a newer version", "runs/x.json", b'{"version": 2, "what": "ever"}', None, "version 2"),
     ("under another name", "runs/x.json", to_json(a_run("y")), 3, "the id inside is 'y'"),
     ("YAML with a key twice", "workflows/x.yaml", b"a: 1\na: 2", 2, "twice"),
-    ("half a YAML", "workflows/x.yaml", b"a: [1,\n", 2, "stream end"),
+    ("half a YAML", "workflows/x.yaml", b"a: [1,\n", 2, "is missing"),
     ("a name with a blank", "workflows/my flow.yaml", b"a: 1", None, "must start with"),
     ("an unknown setting", "config.yaml", b"resources:\n  node: 2\n", 2, "did you mean 'nodes'?"),
     ("a setting out of bounds", "config.yaml", b"poll: {min_s: 0.1}", 1, "greater than or equal to 1"),
