@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.looks import check_looks, pick_theme
@@ -36,6 +37,23 @@ def test_a_node_is_drained_with_a_reason_and_given_back(site: Server, open_tab: 
     tab.get_by_role("group").get_by_role("button", name="Resume").click()
     row.get_by_text("idle").wait_for()
     tab.troubles.expect("400")
+
+
+def test_a_node_tells_what_runs_there_before_what_ended(site: Server, open_tab: Callable[..., Any]) -> None:
+    scripts = {"goes-on": "sleep 900", "is-over": "true"}
+    made = {
+        name: site.http.post(
+            "/api/v1/jobs", json={"job_name": name, "script": f"#!/bin/bash\n#SBATCH -w node02\n{act}\n"}
+        )
+        for name, act in scripts.items()
+    }
+    tab = open_tab("#/nodes/node02")
+    for name, title in (("goes-on", "Jobs here now"), ("is-over", "Jobs that ended here in the last day")):
+        rows = tab.locator(".pane").filter(has=tab.get_by_role("heading", name=title)).locator("tbody tr")
+        expect(rows).to_have_count(1)
+        expect(rows).to_contain_text(name)
+    site.http.delete(f"/api/v1/jobs/{made['goes-on'].json()['job_id']}")
+    tab.get_by_text("No job runs here now.").wait_for()
 
 
 def test_a_partition_tells_its_limits_and_what_waits(site: Server, open_tab: Callable[..., Any]) -> None:

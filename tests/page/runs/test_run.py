@@ -70,7 +70,7 @@ def test_a_failed_run_opens_at_what_failed_and_is_run_again(site: Server, tab: A
     tab.goto(f"/#/runs/{run_id}")
     failure = tab.get_by_role("region", name="What failed")
     expect(failure).to_contain_text("1 job failed")
-    expect(failure).to_contain_text("Exit code 137, ended by the signal SIGKILL.")
+    expect(failure).to_contain_text("It failed with exit code 137 (SIGKILL: it was killed at once")
     expect(failure.locator("pre")).to_contain_text("Traceback: no well for 0.5")
     expect(tab.locator(".job h2")).to_have_text("train")
     expect(tab).to_have_title(re.compile("^✗ 1/3 fails"))

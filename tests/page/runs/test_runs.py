@@ -51,6 +51,10 @@ def test_the_address_is_the_filter(site: Server, tab: Any, tmp_path: Path) -> No
     tab.goto("/#/runs?status=failed")
     expect(rows_of(tab)).to_have_count(1)
     expect(rows_of(tab).first).to_contain_text("Jobs failed: train")
+    heights = tab.locator(".tools :is(select, input[type=search], button)").evaluate_all(
+        "(all) => all.map((each) => each.offsetHeight)"
+    )
+    assert len(set(heights)) == 1
     tab.get_by_label("State").select_option("")
     tab.get_by_label("Find runs").fill("good 0.1")
     expect(rows_of(tab)).to_have_count(1)

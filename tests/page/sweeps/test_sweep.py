@@ -97,12 +97,15 @@ def test_it_opens_at_what_failed(page: Any, swept: int) -> None:
     _expect(page).to_have_title(re.compile("^✗ 12/12 fit"))
     failure = page.get_by_role("region", name="What failed")
     _expect(failure).to_contain_text("lr = 1, seed = 2 failed")
-    _expect(failure).to_contain_text("exit code 3")
-    _expect(failure).to_contain_text("no room for 1 2")
+    _expect(failure.locator("pre").first).to_have_text(re.compile("^train, exit code 3:\nno room for 1 2"))
     _expect(page.get_by_role("button", name="Re-run failed", exact=True)).to_be_enabled()
     failure.get_by_role("button", name="Show its log").click()
     _expect(page.get_by_role("complementary")).to_contain_text("Cell 10")
     _expect(page.locator(".log")).to_contain_text("no room for 1 2")
+    page.set_viewport_size({"width": 400, "height": 900})
+    page.evaluate("scrollTo(0, 0)")
+    failure.get_by_role("button", name="Show its log").click()
+    _expect(page.get_by_role("complementary")).to_be_in_viewport()
 
 
 def test_plots_need_no_set_up(page: Any) -> None:

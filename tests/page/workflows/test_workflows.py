@@ -69,10 +69,18 @@ def test_a_new_one_is_written_and_run(site: Server, open_tab: OpenTab) -> None:
 def test_copies_new_names_and_the_end(site: Server, open_tab: OpenTab) -> None:
     put(site, "first")
     tab, _field = open_workflow(open_tab, "first")
+    save = tab.locator(".document .action")
+    save.get_by_role("button", name="Copy as curl").click()
+    expect(save.get_by_role("button", name="Copied")).to_be_visible()
     tab.get_by_role("button", name="Duplicate…").click()
     tab.get_by_role("dialog").get_by_role("button", name="Duplicate").click()
     tab.get_by_role("heading", name="first-2").wait_for()
     tab.get_by_role("button", name="Rename…").click()
+    tab.get_by_role("dialog").get_by_role("button", name="Copy as curl").click()
+    tab.get_by_label("Name", exact=True).press("ControlOrMeta+a")
+    tab.get_by_label("Name", exact=True).press("ControlOrMeta+v")
+    lines = re.compile("^curl -X POST .*first-2-2.yaml.* ?curl -X DELETE .*/first-2$")
+    expect(tab.get_by_label("Name", exact=True)).to_have_value(lines)
     tab.get_by_label("Name", exact=True).fill("second")
     tab.get_by_role("dialog").get_by_role("button", name="Rename").click()
     tab.get_by_role("heading", name="second").wait_for()
@@ -82,6 +90,17 @@ def test_copies_new_names_and_the_end(site: Server, open_tab: OpenTab) -> None:
     tab.get_by_role("button", name="Delete").click()
     tab.get_by_role("heading", name="Workflows").wait_for()
     assert not (site.store / "workflows" / "second.yaml").exists()
+
+
+def test_cells_of_a_sweep_say_which_they_are_and_why_they_failed(site: Server, open_tab: OpenTab) -> None:
+    put(site, "cells", "name: cells\nargs: {n: 1}\njobs:\n  - {name: only, command: 'echo no {{ n }}; exit 3'}\n")
+    made = site.http.post("/api/workflows/cells/run", json={"sweep": {"matrix": {"n": [1, 2]}}}).json()["sweep_run_id"]
+    tab, _field = open_workflow(open_tab, "cells")
+    for number in range(2):
+        row = tab.get_by_role("row").filter(
+            has=tab.get_by_role("link", name=f"sweep {made}, cell {number}", exact=True)
+        )
+        expect(row.get_by_text("Jobs failed: only", exact=True)).to_be_visible()
 
 
 def test_none_that_fits_is_not_none_at_all(site: Server, open_tab: OpenTab) -> None:

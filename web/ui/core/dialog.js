@@ -147,12 +147,10 @@ export function makeForm(children, { label, act, describe, extra }) {
   return form;
 }
 
-// Make the button that copies a call as a line for the terminal.
+// Make the button that copies a call, or several, as lines for the terminal.
 export function makeCurlButton(describe) {
-  return makeCopyButton(() => {
-    const { method, path, body, query } = describe();
-    return formatCurl(method, path, body, query);
-  }, "Copy as curl");
+  const write = ({ method, path, body, query }) => formatCurl(method, path, body, query);
+  return makeCopyButton(() => [describe()].flat().map(write).join("\n"), "Copy as curl");
 }
 
 // Make a labelled line of text, or with `choices` ([value, text] or the value alone) a choice.

@@ -205,10 +205,12 @@ export function makeListView(given) {
   const search = controls.find(({ field }) => field.type === "search");
   const unbind = search && heading ? bindKey("f", `Filter the ${lower(title)}`, () => search.field.focus()) : () => {};
   if (heading) setTitle(title);
+  const actions = h("span", { class: "actions" }, makeColumnChooser(table), csv);
+  const hasTools = controls.length > 0 || tools;
   return {
     nodes: [
-      h("div", { class: "bar" }, given.head ?? h(heading ?? "h2", null, title), count, buttons),
-      h("div", { class: "bar tools" }, controls.map(({ node }) => node), tools, h("span", { class: "actions" }, makeColumnChooser(table), csv)),
+      h("div", { class: "bar" }, given.head ?? h(heading ?? "h2", null, title), count, buttons, !hasTools && actions),
+      hasTools && h("div", { class: "bar tools" }, controls.map(({ node }) => node), tools, actions),
       warning,
       drawMarked && marked,
       above,

@@ -1,6 +1,7 @@
 // A text of the server under the editor: drafts, saving, and what others do to the file meanwhile.
 
 import { debounce, h, setText, show } from "../core/dom.js";
+import { makeCurlButton } from "../core/dialog.js";
 import { notify, showProblem } from "../core/notice.js";
 import { writeCount, writeTime } from "../core/format.js";
 import { listDifferences, mergeTexts } from "./diff.js";
@@ -17,20 +18,22 @@ const SIGNS = { "-": "theirs", "+": "mine", " ": "" };
 //   title        what it is, in sentences: "The workflow demo"
 //   load         async (isThere) → { text, version, problems, lack }; throws Refused 404 where it is not there
 //   save         async (text, version) → the new version; version null: it must be new
+//   describe     (text, version) → the call that saves it
 //   initial      the text of a new one; null where it must be there: else whenMissing()
 //   lack         why it cannot be changed, or null
 //   check, colour, complete, label   see makeEditor
 //   whenChanged  ({ isUnsaved }) hears of every change
 //
 // Returns { node, editor, reload, forget, close }; `reload` asks whether it was changed outside.
-export function makeTextDocument({ key, title, load, save, initial = null, lack = null, whenMissing, whenChanged = () => {}, ...given }) {
+export function makeTextDocument({ key, title, load, save, describe, initial = null, lack = null, whenMissing, whenChanged = () => {}, ...given }) {
   const own = { base: null, theirs: null, saving: null, lineEnd: "\n" };
   const editor = makeEditor({ ...given, isReadOnly: Boolean(lack), whenChanged: noteChange, whenSaved: saveText });
   const button = h("button", { class: "main", onclick: saveText }, "Save");
   const undo = h("button", { onclick: discard }, "Discard changes");
+  const curl = makeCurlButton(() => describe(getText(), own.base?.version ?? null));
   const state = h("span", { class: "hint", role: "status" });
   const banner = h("div", { class: "editor-banner", role: "region", "aria-label": "Changed outside", hidden: true });
-  const parts = [h("div", { class: "bar" }, button, undo, state), banner, editor.node, editor.list];
+  const parts = [h("div", { class: "bar" }, h("span", { class: "action" }, button, curl), undo, state), banner, editor.node, editor.list];
   const node = h("div", { class: "document" }, parts);
   const keepSoon = debounce(keep, DRAFT_MS);
   const ending = new AbortController();
@@ -45,7 +48,7 @@ export function makeTextDocument({ key, title, load, save, initial = null, lack 
 
   function setLack(why) {
     own.lack = why ?? null;
-    button.hidden = undo.hidden = own.lack !== null;
+    button.hidden = curl.hidden = undo.hidden = own.lack !== null;
     editor.setReadOnly(own.lack !== null);
   }
 
@@ -139,6 +142,9 @@ export function makeTextDocument({ key, title, load, save, initial = null, lack 
 
   // --- saving --------------------------------------------------------------------------------------------------------
 
+  // The text with the line ends that it came with.
+  const getText = () => editor.getText().replaceAll("\n", own.lineEnd);
+
   async function saveText() {
     if (own.lack || own.base === null || own.saving) return;
     if (own.theirs) {
@@ -147,7 +153,7 @@ export function makeTextDocument({ key, title, load, save, initial = null, lack 
     }
     const text = editor.getText();
     keep();
-    own.saving = save(text.replaceAll("\n", own.lineEnd), own.base.version);
+    own.saving = save(getText(), own.base.version);
     tell("Saving…");
     try {
       own.base = { text, version: await own.saving };

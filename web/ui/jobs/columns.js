@@ -75,15 +75,15 @@ function fillCounts(cell, counts) {
   show(cell, [...counts].map(makePart));
 }
 
-// Why it waits, or how it ended: what SLURM's NonZeroExitCode does not tell.
-function writeReason(job) {
+// Why it waits, or how it ended: what SLURM's NonZeroExitCode does not tell; in short as far as a column has room.
+function writeReason(job, isShort = false) {
   const isBare = job.reason === null || job.reason === "NonZeroExitCode";
-  if (isBare && job.exit_code && findFamily(job.state) === "failed") return `exit code ${describeExit(job)}`;
+  if (isBare && job.exit_code && findFamily(job.state) === "failed") return `exit code ${describeExit(job, isShort)}`;
   return job.reason_text ?? job.reason ?? "";
 }
 
 function fillReason(cell, job) {
   const text = writeReason(job);
-  setText(cell, text);
+  setText(cell, writeReason(job, true));
   setAttribute(cell, "title", job.reason && job.reason_text ? `${text} (${job.reason})` : text || null);
 }

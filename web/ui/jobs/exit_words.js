@@ -29,7 +29,7 @@ const CODES = {
 };
 
 const STATES = {
-  TIMEOUT: (job) => `It reached its time limit of ${job.time_limit} and was ended.`,
+  TIMEOUT: (job) => `It reached its time limit${job.time_limit ? ` of ${job.time_limit}` : ""} and was ended.`,
   OUT_OF_MEMORY: (job) => `It used more memory than it asked for${job.memory ? ` (${job.memory})` : ""} and was killed.`,
   NODE_FAIL: () => "A node that it ran on has failed.",
   BOOT_FAIL: () => "Its nodes did not start.",
@@ -51,10 +51,10 @@ export function describeEnd(job) {
   return `It failed${after} with exit code ${code}.`;
 }
 
-// Return what an exit code means: "137 (SIGKILL: …)".
-export function describeExit({ exit_code, exit_signal }) {
+// Return what an exit code means: "137 (SIGKILL: …)"; in short without what the words add after a comma.
+export function describeExit({ exit_code, exit_signal }, isShort = false) {
   if (exit_code === null || exit_code === undefined) return "";
   const signal = exit_signal || (exit_code > 128 && exit_code < 193 ? exit_code - 128 : null);
   const words = signal ? (SIGNALS[signal] ?? `signal ${signal}`) : CODES[exit_code];
-  return words ? `${exit_code} (${words})` : String(exit_code);
+  return words ? `${exit_code} (${isShort ? words.split(/[,;]/)[0] : words})` : String(exit_code);
 }

@@ -1,6 +1,6 @@
 // The tasks of an array, or the components of a heterogeneous job, each with its own id and state.
 
-import { show } from "../core/dom.js";
+import { h, show } from "../core/dom.js";
 import { loadList } from "../core/live.js";
 import { makeListView } from "../core/list_view.js";
 import { makeLink } from "../core/router.js";
@@ -32,6 +32,6 @@ export function openParts(place, whole, noun, query) {
     summarize: (jobs) => ({ words: [...countStates(jobs)].map(([state, number]) => `${number} ${writeState(state)}`) }),
     none: () => [`SLURM tells of no ${noun} of this job.`],
   });
-  show(place, view.nodes);
+  show(place, h("div", { class: "view-parts" }, view.nodes));
   return view.close;
 }

@@ -2,6 +2,7 @@
 
 import { FAMILIES, findFamily, isOpen } from "../core/states.js";
 import { getNow, toMs, writeCount } from "../core/format.js";
+import { describeEnd as describeJobEnd } from "../jobs/exit_words.js";
 
 // Return the state of a job of a run: one that was never tried waits, or was left out when the run ended.
 export function findState(job, run) {
@@ -40,35 +41,15 @@ export function measureJob(job, now_ms = getNow()) {
   return { waited_s: until(submitted, started ?? ended ?? now_ms), ran_s: until(started, isOver ? ended : now_ms) };
 }
 
-// By their numbers, from 1 on.
-const SIGNALS =
-  "- HUP INT QUIT ILL - ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM - - - - - - - - XCPU XFSZ".split(" ");
-const ENDS = {
-  TIMEOUT: "It reached its time limit and was ended.",
-  OUT_OF_MEMORY: "It needed more memory than it had asked for.",
-  NODE_FAIL: "Its node failed.",
-  BOOT_FAIL: "Its node did not start.",
-  DEADLINE: "It could not end before its deadline.",
-  PREEMPTED: "It was ended for a job of higher priority.",
-};
-const CODES = {
-  1: "a general error",
-  2: "wrong use of a command, or a general error",
-  126: "a file that could not be executed",
-  127: "a command that was not found",
-};
-
 // Write how a job ended, in a sentence; null for one that ended well or has not ended.
 export function describeEnd(job) {
-  const words = ENDS[job.slurm_state];
-  const code = job.exit_code;
   if (findFamily(job.slurm_state) !== "failed") return null;
-  if (words && !code) return words;
-  if (code === null || code === undefined) return words ?? job.error ?? "It failed.";
-  const signal = SIGNALS[code > 128 ? code - 128 : 0] ?? "-";
-  const meaning = signal !== "-" ? `, ended by the signal SIG${signal}` : CODES[code] ? `: ${CODES[code]}` : "";
-  return `${words ? `${words} ` : ""}Exit code ${code}${meaning}.`;
+  const isRefused = job.slurm_state === "FAILED" && job.exit_code === null;
+  return (isRefused && job.error) || describeJobEnd({ ...job, state: job.slurm_state });
 }
+
+// Write why a run failed: where one job did, how it ended, whose name stands there already.
+export const writeFailure = (error) => error?.replace(/^Jobs failed: ([^,\n]+)\n(?=\1, )/, "") ?? null;
 
 // Return the jobs that failed, in the order of the run.
 export const listFailed = (run) => run.jobs.filter((job) => findFamily(findState(job, run)) === "failed");

@@ -47,9 +47,10 @@ function drawConfig(place, { config, etag }) {
       "aria-label": `Change ${key}`,
     });
     const hint = source.source === "default" ? "hint" : null;
-    return [h("code", null, key), h("code", null, writeValue(value) || "–"), h("span", { class: hint }, from), change];
+    const name = key.split(".").flatMap((part, at) => (at > 0 ? [".", h("wbr"), part] : part)); // it may break there
+    return [h("code", null, name), h("code", null, writeValue(value) || "–"), h("span", { class: hint }, from), change];
   });
-  const columns = [["Name", "nowrap"], "Value", "From", h("span", { class: "unseen" }, "Change")];
+  const columns = ["Name", "Value", "From", h("span", { class: "unseen" }, "Change")];
   const table = makePlainTable("Values of the configuration", columns, rows);
   show(place, problems.length > 0 && h("ul", { class: "items" }, problems.map(makeProblem)), table);
 }

@@ -10,6 +10,7 @@ import { changeQuery, makeLink, readAddress } from "../core/router.js";
 import { findFamily, isOpen } from "../core/states.js";
 import { writeDuration, writeTime } from "../core/format.js";
 import { makeLogViewer } from "../log/viewer.js";
+import { writeFailure } from "../run/facts.js";
 import { getNumber, nameCell, writeDifference } from "./cells.js";
 import { writeValue } from "./scales.js";
 
@@ -63,7 +64,7 @@ export function makeCellPane({ whenBased, whenClosed }) {
     again.hidden = isOpen(row.status) || model.sweep.archived === true;
     link.href = makeLink(["runs", cell.key]);
     error.hidden = !row.error;
-    setText(error, row.error);
+    setText(error, writeFailure(row.error));
     const took = row.duration_seconds !== null && `It took ${writeDuration(row.duration_seconds)}.`;
     setText(facts, [took, row.completed_at && `It ended at ${writeTime(row.completed_at)}.`].filter(Boolean).join(" "));
     drawValues(cell, model);

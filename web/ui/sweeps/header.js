@@ -9,6 +9,7 @@ import { FAMILIES, isOpen } from "../core/states.js";
 import { makeLink } from "../core/router.js";
 import { getNow, toMs, writeCount, writeDuration, writeTime } from "../core/format.js";
 import { may } from "../core/signin.js";
+import { writeFailure } from "../run/facts.js";
 import { nameCell } from "./cells.js";
 import { writeValue } from "./scales.js";
 
@@ -149,7 +150,7 @@ export function makeHeader({ whenFiltered, whenSelected }) {
   function drawFailures(failed) {
     wrong.hidden = failed.length === 0;
     keepInStep(failures, failed.slice(0, SHOWN_FAILURES), ({ key }) => key, makeFailure);
-    failed.slice(0, SHOWN_FAILURES).forEach(({ row }, at) => setText(failures.children[at].lastChild, row.error ?? "no reason is known"));
+    failed.slice(0, SHOWN_FAILURES).forEach(({ row }, at) => setText(failures.children[at].lastChild, writeFailure(row.error) ?? "no reason is known"));
     more.hidden = failed.length <= SHOWN_FAILURES;
     setText(more, `All ${writeCount(failed.length, "failed cell")} in the table`);
   }

@@ -59,10 +59,10 @@ function openChoice(outlet, given) {
       const all = h("a", { href: makeLink(["runs"]) }, "All runs");
       if (runs.length === 0) return showEmpty(place, "There is no other run yet to compare with.", all);
       const makeSelect = (label, list) =>
-        h("select", { "aria-label": label }, list.map((run) => h("option", { value: run.id }, nameRun(run))));
+        h("select", { class: "wide", "aria-label": label }, list.map((run) => h("option", { value: run.id }, nameRun(run))));
       const [one, other] = [makeSelect("First run", own ? [own] : runs), makeSelect("Second run", runs)];
       const compare = () => goTo(makeLink(["compare"], { a: one.value, b: other.value }));
-      show(place, h("div", { class: "fields" }, one, other, h("button", { class: "main", onclick: compare }, "Compare")));
+      show(place, h("div", { class: "bar" }, one, other, h("button", { class: "main", onclick: compare }, "Compare")));
     },
   });
   show(outlet, h("h1", null, "Two runs"), pane.node);

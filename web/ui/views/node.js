@@ -3,7 +3,7 @@
 import { h, renew, show } from "../core/dom.js";
 import { makeLink } from "../core/router.js";
 import { writeTime } from "../core/format.js";
-import { findNodeFamily, writeState } from "../core/states.js";
+import { JOB_STATES, findNodeFamily, isOpen, writeState } from "../core/states.js";
 import { makeState } from "../core/marks.js";
 import { makeFacts, makePane, showPanes } from "../core/pane.js";
 import { setTitle } from "../core/shell.js";
@@ -19,14 +19,18 @@ export function open(outlet, { params: { name } }) {
   setTitle(name);
   const actions = h("span");
   const head = h("div", { class: "bar" }, h("h1", null, h("a", { href: makeLink(["nodes"]) }, "Nodes"), " / ", name), actions);
-  const jobs = makeJobsPane({
-    title: "Jobs here, now and in the last day",
-    none: "No job has run here in the last day.",
+  const makeJobs = (title, none, query) => makeJobsPane({
+    title,
+    none,
     isOwn: ({ row }) => !row?.nodes || row.nodes.includes(name),
-    query: { filter: `nodes=${name}`, start_time: "now-1d", sort: "start_time", order: "desc" },
+    query: { filter: `nodes=${name}`, order: "desc", ...query },
     columns: ["state", "user", "cpus", "gpus", "began", "elapsed"],
   });
-  return showPanes(outlet, head, [makeNodePane(name, actions), jobs]);
+  const listStates = (isWanted) => JOB_STATES.filter(isWanted).join(",");
+  const now = makeJobs("Jobs here now", "No job runs here now.", { state: listStates(isOpen), sort: "start_time" });
+  const ended = { state: listStates((state) => !isOpen(state)), start_time: "now-1d", sort: "end_time" };
+  const before = makeJobs("Jobs that ended here in the last day", "No job has ended here in the last day.", ended);
+  return showPanes(outlet, head, [makeNodePane(name, actions), now, before]);
 }
 
 function makeNodePane(name, actions) {

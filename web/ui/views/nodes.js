@@ -60,7 +60,7 @@ export function writeLoad({ cpu_load, cpu_total, cpu_allocated }) {
 // Open the view.
 export function open(outlet, { query }) {
   setTitle("Nodes");
-  return showPanes(outlet, h("h1", { class: "unseen" }, "Nodes and partitions"), [makeNodesPart({ query, id: "nodes" }), makePartitionsPane()]);
+  return showPanes(outlet, h("h1", null, "Nodes and partitions"), [makeNodesPart({ query, id: "nodes" }), makePartitionsPane()]);
 }
 
 // Make the live table of nodes, with its filter; `only(node)` takes a part of them.

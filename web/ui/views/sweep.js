@@ -203,7 +203,11 @@ function makeParts(state, { select, hover, change }) {
     state.model = withTest({ ...state.model, limits });
     return parallel.drawLimited(state.model);
   };
-  const header = makeHeader({ whenFiltered: (filter) => change({ state: filter }), whenSelected: select });
+  const openCell = (key) => {
+    select(key);
+    pane.node.scrollIntoView({ block: "nearest" });
+  };
+  const header = makeHeader({ whenFiltered: (filter) => change({ state: filter }), whenSelected: openCell });
   const matrix = makeMatrix(hear);
   const heatmap = makeHeatmap(hear);
   const points = makePoints(hear);

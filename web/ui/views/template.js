@@ -34,6 +34,7 @@ export function open(outlet, { params: { name }, query }) {
     colour: colourScript,
     load,
     save,
+    describe: write,
     whenMissing: () => {
       const all = h("a", { href: makeLink(["workflows"]) }, "All workflows and templates");
       showEmpty(outlet, `There is no template ${name}. It may have been renamed or deleted.`, all);
@@ -45,7 +46,7 @@ export function open(outlet, { params: { name }, query }) {
     name,
     where: {},
     text,
-    copyTo: (other) => send("POST", "api/templates", { name: other, content: text.editor.getText(), ...readFacts() }),
+    copy: (other) => write(text.editor.getText(), null, other),
     remove: () => ({ method: "DELETE", path, version: state.version ?? undefined }),
   });
   const link = makeLink(["jobs"], { submit: `template=${encodeURIComponent(name)}` });
@@ -71,9 +72,14 @@ export function open(outlet, { params: { name }, query }) {
     return { text: data.content, version: etag, lack: isBuiltIn ? "This one is built in; a copy can be changed" : null };
   }
 
+  function write(content, version, other = name) {
+    if (version === null) return { method: "POST", path: "api/templates", body: { name: other, content, ...readFacts() } };
+    return { method: "PUT", path, body: { content }, version };
+  }
+
   async function save(content, version) {
-    if (version === null) await send("POST", "api/templates", { name, content, ...readFacts() });
-    else await request("PUT", path, { body: { content }, version });
+    const { method, path: to, ...options } = write(content, version);
+    await request(method, to, options);
     if (state.isNew) changeQuery({ new: "" });
     state.isNew = false;
     state.version = (await getWhole(path)).etag;

@@ -21,7 +21,7 @@ import { START_TEXTS } from "../workflows/start_texts.js";
 
 const MOST_RUNS = 100;
 const RUN_COLUMNS = [
-  { key: "id", title: "Run", width: "minmax(8rem, 1fr)", link: (run) => ["runs", run.id], write: (run) => run.id.slice(0, 8) },
+  { key: "id", title: "Run", width: "minmax(8rem, 1fr)", link: (run) => ["runs", run.id], write: nameRun },
   { key: "status", title: "State", width: "8rem", kind: "state" },
   { key: "started_at", title: "Started", width: "11rem", kind: "time" },
   {
@@ -29,7 +29,7 @@ const RUN_COLUMNS = [
     write: (run) => writeDuration(measureRun(run)), ticks: (run) => run.completed_at === null,
   },
   { key: "args", title: "Values", width: "minmax(10rem, 2fr)", value: (run) => writeArgs(run.args) },
-  { key: "error", title: "Error", width: "minmax(10rem, 2fr)" },
+  { key: "error", title: "What failed", width: "minmax(10rem, 2fr)", value: (run) => run.error?.split("\n")[0] },
 ];
 
 // Open the view.
@@ -49,6 +49,7 @@ export function open(outlet, { params: { name }, query }) {
     initial: view.isNew ? (START_TEXTS[query.get("new")]?.text.replaceAll("NAME", name) ?? "") : null,
     load,
     save,
+    describe: write,
     check: lack ? null : check,
     complete: (source, caret) => view.schema && complete(source, caret, { schema: view.schema, getValues }),
     whenMissing: () => {
@@ -66,7 +67,7 @@ export function open(outlet, { params: { name }, query }) {
     name,
     where,
     text,
-    copyTo,
+    copy: (other) => write(text.editor.getText(), null, other),
     remove: () => ({ method: "DELETE", path, query: where, version: view.version ?? undefined }),
     note: " Its runs stay.",
   });
@@ -103,9 +104,14 @@ export function open(outlet, { params: { name }, query }) {
     return { text: data.text, version: view.version, problems: data.problems };
   }
 
+  function write(yaml, version, other = name) {
+    const body = { yaml, filename: `${other}.yaml`, overwrite: version !== null, ...where };
+    return { method: "POST", path: "api/workflows/upload", body, version: version ?? undefined };
+  }
+
   async function save(yaml, version) {
-    const body = { yaml, filename: `${name}.yaml`, overwrite: version !== null, ...where };
-    const { etag, data } = await request("POST", "api/workflows/upload", { body, version });
+    const { method, path: to, ...options } = write(yaml, version);
+    const { etag, data } = await request(method, to, options);
     draw(data);
     if (view.isNew) changeQuery({ new: "" });
     view.isNew = false;
@@ -160,14 +166,15 @@ export function open(outlet, { params: { name }, query }) {
       whenClosed: () => readAddress().parts[1] === name && changeQuery({ run: "" }),
     }));
   }
-
-  function copyTo(other) {
-    return send("POST", "api/workflows/upload", { yaml: text.editor.getText(), filename: `${other}.yaml`, overwrite: false, ...where });
-  }
 }
 
 function describeResources({ nodes, gpus_per_node: gpus, time_limit: limit } = {}) {
   return [nodes > 1 && `${nodes} nodes`, gpus && `${gpus} GPUs`, limit].filter(Boolean).join(", ");
+}
+
+// All cells of a sweep have ids that begin alike, and end with the cell's number.
+function nameRun({ id, sweep_run_id: sweep }) {
+  return sweep ? `sweep ${sweep}, cell ${parseInt(id.slice(-8), 16)}` : id.slice(0, 8);
 }
 
 // The runs of the workflow, live.

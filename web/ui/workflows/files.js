@@ -9,11 +9,13 @@ import { goTo, makeLink } from "../core/router.js";
 const NAME = /^[A-Za-z0-9_][A-Za-z0-9_-]{0,99}$/;
 const RULE = "letters, digits, hyphens and underscores";
 
-// Ask for the name of a file; `act(name)` is async and returns the address to go to. `more` are other fields.
-export function askName({ title, label, name = "", more, act, whenClosed }) {
+// Ask for the name of a file; `act(name)` is async and returns the address to go to. `more` are other fields, `list(name)`
+// the calls that it makes, where it makes any.
+export function askName({ title, label, name = "", more, act, list, whenClosed }) {
   const field = h("input", { name: "filename", value: name, required: true, autocomplete: "off", spellcheck: "false" });
   const form = makeForm([makeField("Name", field, { hint: `Only ${RULE}` }), more], {
     label,
+    describe: list && (() => list(field.value)),
     act: async () => {
       if (!NAME.test(field.value)) throw Object.assign(new Error(), { problems: [{ loc: ["filename"], msg: `A name has only ${RULE}, 1 to 100 of them` }] });
       const link = await act(field.value);
@@ -29,22 +31,21 @@ export function askName({ title, label, name = "", more, act, whenClosed }) {
 //
 //   kind      the first part of its address, "workflows"; where: the rest of that address
 //   text      its document, see editor/document.js
-//   copyTo    async (other name): writes it under another name
+//   copy      (other name) => the call that writes it under another name
 //   remove    () => the call that deletes it
-export function makeFileActs({ kind, name, where, text, copyTo, remove, note = "" }) {
+export function makeFileActs({ kind, name, where, text, copy, remove, note = "" }) {
   const scope = "write";
-  const ask = (label, act) => makeButton(`${label}…`, () => askName({ title: `${label} ${name}`, label, name: `${name}-2`, act: async (other) => {
-    await copyTo(other);
-    await act?.();
-    return makeLink([kind, other], where);
-  } }), { scope });
+  const ask = (label, list, whenDone) => {
+    const act = async (other) => {
+      for (const { method, path, ...options } of list(other)) await request(method, path, options);
+      whenDone?.();
+      return makeLink([kind, other], where);
+    };
+    return makeButton(`${label}…`, () => askName({ title: `${label} ${name}`, label, name: `${name}-2`, list, act }), { scope });
+  };
   return [
-    ask("Duplicate"),
-    ask("Rename", async () => {
-      const { method, path, ...options } = remove();
-      await request(method, path, options);
-      text.forget();
-    }),
+    ask("Duplicate", (other) => [copy(other)]),
+    ask("Rename", (other) => [copy(other), remove()], () => text.forget()),
     makeAction({
       label: "Delete",
       scope,
