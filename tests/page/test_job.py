@@ -45,7 +45,7 @@ def test_a_failed_job_says_first_what_failed(broken: str, open_tab: Callable[...
 def test_a_waiting_job_says_why_and_goes_on_live(site: Server, open_tab: Callable[..., Any]) -> None:
     job_id = submit(site, "later", "#!/bin/bash\n#SBATCH -H\necho now it runs\n")
     tab = open_tab(f"#/jobs/{job_id}")
-    tab.get_by_text("It is held by its owner; it waits until it is released.").wait_for()
+    tab.get_by_text("It is held by its owner until it is released.").wait_for()
     tab.get_by_text("SLURM has no estimate of when it begins.").wait_for()
     tab.get_by_text("It has not begun, so there is nothing to read yet.").wait_for()
     tab.get_by_role("button", name="Release").click()

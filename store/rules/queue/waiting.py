@@ -21,7 +21,7 @@ SENTENCES = {
     "None": "waits for the scheduler to look at it",
     "Prolog": "is being started: its nodes are prepared",
     "Cleaning": "waits until what its last attempt left behind is cleaned up",
-    "JobHeldUser": "is held by its owner; it waits until it is released",
+    "JobHeldUser": "is held by its owner until it is released",
     "JobHeldAdmin": "is held by an administrator, or has the priority 0; only an operator can release it",
     "job requeued in held state": "was put back into the queue and held; it waits until it is released",
     "launch failed requeued held": "could not be started, was put back and held; it waits until it is released",
@@ -217,8 +217,8 @@ def _explain_dependency(row: Row, _load: PartitionLoad | None, dependencies: Seq
         if item["type"] == "singleton":
             waits.append(f"other jobs of user {row['user']} with its name to end")
         elif item["state"] != "fulfilled":
-            now = f", which is {item['job_state']} now" if item.get("job_state") else ""
-            waits.append(f"job {item['job_id']} to {_VERBS.get(item['type'], item['type'])}{now}")
+            now = f" ({item['job_state']})" if item.get("job_state") else ""
+            waits.append(f"job {item['job_id']}{now} to {_VERBS.get(item['type'], item['type'])}")
     joined = " or ".join(waits) if "?" in (row["dependency"] or "") else " and ".join(waits)
     return f"waits for {joined}" if waits else "waits for other jobs that it depends on"
 
