@@ -2,34 +2,22 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from tests.app_server import Server, free_port
+from tests.app_server import Server
 from tests.page.conftest import watching
-from tests.page.programs import find_program
+from tests.page.programs import serving_nginx
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.browser, pytest.mark.proxy]
 HELD = {"job_name": "held", "script": "#!/bin/bash\n#SBATCH -H\ntrue\n"}
 # The portal is Apache; what its configuration does to requests and cookies is said here in words of nginx.
-CONFIGURATION = """
-daemon off; pid {folder}/pid; error_log stderr; {user}
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  proxy_set_header Host $http_host;
-  proxy_set_header X-Forwarded-For $remote_addr;
-  server {{
-    listen 127.0.0.1:{port};
+LOCATIONS = """
     location /node/{place}/ {{
       proxy_pass http://127.0.0.1:{behind};
       proxy_cookie_path ~.* /node/{place};
@@ -42,8 +30,6 @@ http {{
       default_type text/html;
       return 200 '<title>Dashboard</title><link rel="icon" href="data:,"><iframe src="/node/{place}/#/jobs"></iframe>';
     }}
-  }}
-}}
 """
 
 
@@ -61,20 +47,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def portal(site: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the portal."""
-    find_program("nginx")
-    folder, port = tmp_path_factory.mktemp("portal"), free_port()
-    user = "user root;" if Path("/root").owner() == "root" and Path.home() == Path("/root") else ""
     place = f"n1/{site.port}"
-    text = CONFIGURATION.format(folder=folder, port=port, behind=site.port, place=place, user=user)
-    (folder / "nginx.conf").write_text(text)
-    nginx = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")])
-    try:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: httpx.get(f"{url}/node/{place}/health").status_code == 200, 20)
+    locations = LOCATIONS.format(behind=site.port, place=place)
+    with serving_nginx(tmp_path_factory.mktemp("portal"), locations, f"/node/{place}/") as url:
         yield url
-    finally:
-        nginx.terminate()
-        nginx.wait(20)
 
 
 def sign_in(place: Any, site: Server) -> None:

@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpx
 import pytest
 
-from tests.app_server import Server, free_port
+from tests.app_server import Server
 from tests.page.conftest import watching
-from tests.page.programs import find_program
-from tests.waiting import eventually
+from tests.page.programs import serving_nginx
 
 pytestmark = [pytest.mark.browser, pytest.mark.proxy]
 PREFIX = "/x/y/"
 HELD = {"job_name": "held", "script": "#!/bin/bash\n#SBATCH -H\ntrue\n"}
-CONFIGURATION = """
-daemon off; pid {folder}/pid; error_log stderr; {user}
-events {{}}
-http {{
-  access_log off;
-  client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
-  uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
-  server {{
-    listen 127.0.0.1:{port};
-    location {prefix} {{
-      proxy_pass http://127.0.0.1:{behind}/;
-      proxy_set_header Host $http_host;
-      proxy_set_header X-Forwarded-For $remote_addr;
-    }}
-  }}
-}}
-"""
+LOCATION = "location {prefix} {{ proxy_pass http://127.0.0.1:{behind}/; }}"
 
 
 @pytest.fixture(scope="module")
@@ -51,19 +31,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def address(site: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of nginx in front of it."""
-    find_program("nginx")
-    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
-    user = "user root;" if Path("/root").owner() == "root" and Path.home() == Path("/root") else ""
-    text = CONFIGURATION.format(folder=folder, port=port, behind=site.port, prefix=PREFIX, user=user)
-    (folder / "nginx.conf").write_text(text)
-    nginx = subprocess.Popen(["nginx", "-p", str(folder), "-c", str(folder / "nginx.conf")])
-    try:
-        url = f"http://127.0.0.1:{port}"
-        eventually(lambda: httpx.get(f"{url}{PREFIX}health").status_code == 200, 20)
+    location = LOCATION.format(behind=site.port, prefix=PREFIX)
+    with serving_nginx(tmp_path_factory.mktemp("nginx"), location, PREFIX) as url:
         yield url
-    finally:
-        nginx.terminate()
-        nginx.wait(20)
 
 
 def test_the_page_lives_below_a_prefix(browser: Any, site: Server, address: str) -> None:
