@@ -98,6 +98,8 @@ var typed = []struct {
 	{"Output", reflect.TypeOf(Output{}), false},
 	{"Submission", reflect.TypeOf(JobSubmitRequest{}), true},
 	{"get /jobs", reflect.TypeOf(JobPage{}), false},
+	{"get /jobs/ids", reflect.TypeOf(JobIDs{}), false},
+	{"get /jobs/filter-fields", reflect.TypeOf(FilterFields{}), false},
 	{"post /jobs/bulk", reflect.TypeOf(BulkResult{}), false},
 	{"get /jobs/{job_id}/script", reflect.TypeOf(Script{}), false},
 	{"NodeDetail", reflect.TypeOf(NodeDetail{}), false},
@@ -203,7 +205,7 @@ func compare(kind reflect.Type, property schema, isRequest bool) string {
 func TestPathsAreThoseOfTheContract(t *testing.T) {
 	read := readDocument(t)
 	known := map[string]string{
-		"/jobs": "get post", "/jobs/bulk": "post", "/jobs/{job_id}": "delete get", "/jobs/{job_id}/hold": "put",
+		"/jobs": "get post", "/jobs/ids": "get", "/jobs/filter-fields": "get", "/jobs/bulk": "post", "/jobs/{job_id}": "delete get", "/jobs/{job_id}/hold": "put",
 		"/jobs/{job_id}/release": "put", "/jobs/{job_id}/requeue": "put", "/jobs/{job_id}/suspend": "put",
 		"/jobs/{job_id}/resume": "put", "/jobs/{job_id}/priority": "put", "/jobs/{job_id}/output": "get",
 		"/jobs/{job_id}/error": "get", "/jobs/{job_id}/script": "get", "/nodes": "get", "/nodes/{node_name}": "get",

@@ -238,6 +238,47 @@ func (jobs *Jobs) List(options *JobListOptions) (*JobPage, error) {
 	return page, jobs.client.Call(http.MethodGet, "/jobs", options.query(), nil, page)
 }
 
+// JobIDs are the ids of jobs that fit. Problem says what is wrong with a filter that was only to be checked.
+type JobIDs struct {
+	JobIDs   []string `json:"job_ids"`
+	Total    int      `json:"total"`
+	HasMore  bool     `json:"has_more"`
+	Problem  string   `json:"problem"`
+	Warnings []string `json:"warnings"`
+}
+
+// ListIDs returns the ids of all jobs that fit, in the order of List; options may be nil, and have no Offset.
+// With ids in among it returns only those of them that fit.
+func (jobs *Jobs) ListIDs(options *JobListOptions, among ...string) (*JobIDs, error) {
+	query, found := options.query(), &JobIDs{}
+	if len(among) > 0 {
+		query.Set("among", strings.Join(among, ","))
+	}
+	return found, jobs.client.Call(http.MethodGet, "/jobs/ids", query, nil, found)
+}
+
+// FilterField is a field that a filter of jobs can name.
+type FilterField struct {
+	Name      string   `json:"name"`
+	Aliases   []string `json:"aliases"`
+	Kind      string   `json:"kind"`
+	Operators []string `json:"operators"`
+	Example   string   `json:"example"`
+	Values    []string `json:"values"`
+	CanSort   bool     `json:"can_sort"`
+}
+
+// FilterFields lists what a filter of jobs can say.
+type FilterFields struct {
+	Fields []FilterField `json:"fields"`
+}
+
+// ListFilterFields returns what a filter of jobs can say.
+func (jobs *Jobs) ListFilterFields() (*FilterFields, error) {
+	found := &FilterFields{}
+	return found, jobs.client.Call(http.MethodGet, "/jobs/filter-fields", nil, nil, found)
+}
+
 // Iterate returns all jobs that fit, page by page; options may be nil.
 func (jobs *Jobs) Iterate(options *JobListOptions) *Iterator[Job] {
 	asked := JobListOptions{}
