@@ -14,6 +14,7 @@ from playwright import sync_api
 
 from tests.app_server import Server
 from tests.page.conftest import watching
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
 HELD = {"job_name": "held", "script": "#!/bin/bash\n#SBATCH -H\ntrue\n"}
@@ -112,7 +113,8 @@ def test_what_came_while_the_machine_slept_is_there_after_it(site: Server, open_
         tab.get_by_text("Not live since ").wait_for(timeout=25_000)
     finally:
         site.process.send_signal(signal.SIGCONT)
-    second = site.http.post("/api/v1/jobs", json=HELD).json()["job_id"]
+    # What it asked SLURM before it was stopped may have come too late.
+    second = eventually(lambda: site.http.post("/api/v1/jobs", json=HELD).json()["job_id"])
     tab.get_by_role("link", name=second, exact=True).wait_for()
     tab.get_by_text("Not live since ").wait_for(state="hidden")
 

@@ -373,6 +373,7 @@ def test_until_lines_are_counted_the_end_is_there(tab: Any, job: LogJob, more: s
     log.hover()
     for _ in range(40):
         tab.mouse.wheel(0, -900)
+        tab.evaluate("new Promise(requestAnimationFrame)")  # nobody turns a wheel faster than it is drawn
     expect(line(tab, "line 17985")).to_be_in_viewport()
     expect(tab.locator(".log-number").first).to_have_text("")
     first = log.evaluate("(log) => log.querySelector('.log-row:nth-child(30) .log-text').textContent")
