@@ -42,6 +42,11 @@ class _Fault:
         return self.line[: self.at[1]]
 
     @property
+    def opening(self) -> str:
+        """The character that began what it was in: a bracket, a quote, a sign."""
+        return self.get_line(self.start[0])[self.start[1] : self.start[1] + 1]
+
+    @property
     def is_first(self) -> bool:
         """Whether nothing but dashes stands in front of it."""
         return not self.before.strip(" -")
@@ -185,7 +190,7 @@ def _list_columns(fault: _Fault, number: int) -> list[int]:
 
 def _explain_bracket(fault: _Fault) -> Found:
     """Explain a list or mapping in brackets that does not go on."""
-    bracket = fault.get_line(fault.start[0])[fault.start[1] : fault.start[1] + 1]
+    bracket = fault.opening
     if fault.found in ("]", "}"):
         return f"the {bracket} of line {fault.start[0] + 1} is closed by a {fault.found}", fault.at
     if fault.found == "<scalar>" or (fault.at[0] == fault.start[0] and fault.found != "<stream end>"):
@@ -213,19 +218,17 @@ def _explain_escape(fault: _Fault) -> Found:
 
 
 def _explain_open_text(fault: _Fault) -> Found:
-    quote = fault.get_line(fault.start[0])[fault.start[1] : fault.start[1] + 1]
-    return f"the quote {quote} is not closed", fault.start
+    return f"the quote {fault.opening} is not closed", fault.start
 
 
 def _explain_block(fault: _Fault) -> Found:
-    sign = fault.get_line(fault.start[0])[fault.start[1] : fault.start[1] + 1]
+    sign = fault.opening
     return f"a text after {sign} begins in the next line; if {sign} belongs to the value, {QUOTE_IT}", fault.start
 
 
 def _explain_sign(fault: _Fault) -> Found:
     """Explain a value that begins with a sign of YAML's own."""
-    sign = fault.get_line(fault.start[0])[fault.start[1] : fault.start[1] + 1]
-    return f"a value that begins with {sign} must stand in quotes", fault.start
+    return f"a value that begins with {fault.opening} must stand in quotes", fault.start
 
 
 def _explain_dash(fault: _Fault) -> Found:
