@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytest
-from playwright import sync_api
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.conftest import make_context, watching_tab
@@ -119,7 +119,7 @@ def test_a_list_that_cannot_be_read_again_says_so_and_loses_nothing(site: Server
     tab.get_by_text("Rows may be missing or old").wait_for()
     tab.unroute("**/api/v1/jobs?*")
     tab.get_by_role("link", name=second, exact=True).wait_for()
-    sync_api.expect(tab.get_by_text("Rows may be missing or old")).to_have_count(0)
+    expect(tab.get_by_text("Rows may be missing or old")).to_have_count(0)
     tab.troubles.expect("503")
     tab.troubles[:] = [trouble for trouble in tab.troubles if "ERR_" not in trouble]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from playwright import sync_api
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.conftest import watching
@@ -169,11 +169,11 @@ def test_a_hidden_tab_tells_in_its_title_and_is_up_to_date_when_it_is_looked_at(
     tab.get_by_text("You have no jobs").wait_for()
     tab.evaluate(HIDE, True)
     site.http.post("/api/v1/jobs", json=HELD)
-    sync_api.expect(tab).to_have_title("○ 1 waiting Jobs – Sluice")
+    expect(tab).to_have_title("○ 1 waiting Jobs – Sluice")
     second = site.http.post("/api/v1/jobs", json=HELD).json()["job_id"]
     tab.evaluate(HIDE, False)
     tab.get_by_role("link", name=second, exact=True).wait_for()
-    sync_api.expect(tab).to_have_title("○ 2 waiting Jobs – Sluice")
+    expect(tab).to_have_title("○ 2 waiting Jobs – Sluice")
 
 
 def test_a_form_that_is_open_outlives_a_restart(site: Server, open_tab: Callable[..., Any]) -> None:

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.logs.log_pages import LogJob, find_first, number_lines, show_log
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api")
-expect = sync_api.expect
 MODIFIER = "Control"
 
 

@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.looks import check_looks
 from tests.page.runs.run_pages import QUICK, Runs
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api")
-expect = sync_api.expect
 
 COMPARE = """async ([left, right]) => {
   const source = document.querySelector("script[type=module]").src;

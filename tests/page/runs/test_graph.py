@@ -7,12 +7,11 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api")
-expect = sync_api.expect
 
 MAKE = """async ({ jobs, width }) => {
   const source = document.querySelector("script[type=module]").src;

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.conftest import watching
@@ -17,8 +18,6 @@ from tests.page.runs.run_pages import GATED, QUICK, Runs
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.browser
-sync_api = pytest.importorskip("playwright.sync_api")
-expect = sync_api.expect
 
 NOTES = """globalThis.notes = [];
 globalThis.Notification = class extends EventTarget {

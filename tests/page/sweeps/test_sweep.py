@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.looks import check_looks, pick_theme
@@ -40,12 +41,6 @@ def _open(open_tab: Callable[..., Any], address: str, **options: Any) -> Any:
 
 def _matrix(tab: Any) -> Any:
     return tab.get_by_role("region", name="Matrix")
-
-
-def _expect(locator: Any) -> Any:
-    from playwright.sync_api import expect
-
-    return expect(locator)
 
 
 def _list_numbers(tab: Any) -> list[int]:
@@ -87,73 +82,73 @@ def test_a_sweep_live_to_its_end(site: Server, open_tab: Callable[..., Any]) -> 
     number = sweep_pages.start(site, "fit", {"lr": [0.01, 0.1], "seed": [1, 3]}, max_parallel=1)
     tab = open_tab(f"#/sweeps/{number}")
     tab.get_by_text("4 of 4 ended", exact=True).wait_for()
-    _expect(tab).to_have_title(re.compile("^✓ 4/4 fit"))
-    _expect(_matrix(tab).locator(".cell-words text")).to_have_text(["0.1429", "0.4286", "1.143", "1.429"])
-    _expect(tab.get_by_role("button", name="lr = 0.01, seed = 1 (train.loss 0.14286)")).to_be_visible()
+    expect(tab).to_have_title(re.compile("^✓ 4/4 fit"))
+    expect(_matrix(tab).locator(".cell-words text")).to_have_text(["0.1429", "0.4286", "1.143", "1.429"])
+    expect(tab.get_by_role("button", name="lr = 0.01, seed = 1 (train.loss 0.14286)")).to_be_visible()
     assert sorted(_list_numbers(tab)) == [0, 1, 2, 3]
 
 
 def test_it_opens_at_what_failed(page: Any, swept: int) -> None:
-    _expect(page).to_have_title(re.compile("^✗ 12/12 fit"))
+    expect(page).to_have_title(re.compile("^✗ 12/12 fit"))
     failure = page.get_by_role("region", name="What failed")
-    _expect(failure).to_contain_text("lr = 1, seed = 2 failed")
-    _expect(failure.locator("pre").first).to_have_text(re.compile("^train, exit code 3:\nno room for 1 2"))
-    _expect(page.get_by_role("button", name="Re-run failed", exact=True)).to_be_enabled()
+    expect(failure).to_contain_text("lr = 1, seed = 2 failed")
+    expect(failure.locator("pre").first).to_have_text(re.compile("^train, exit code 3:\nno room for 1 2"))
+    expect(page.get_by_role("button", name="Re-run failed", exact=True)).to_be_enabled()
     failure.get_by_role("button", name="Show its log").click()
-    _expect(page.get_by_role("complementary")).to_contain_text("Cell 10")
-    _expect(page.locator(".log")).to_contain_text("no room for 1 2")
+    expect(page.get_by_role("complementary")).to_contain_text("Cell 10")
+    expect(page.locator(".log")).to_contain_text("no room for 1 2")
     page.set_viewport_size({"width": 400, "height": 900})
     page.evaluate("scrollTo(0, 0)")
     failure.get_by_role("button", name="Show its log").click()
-    _expect(page.get_by_role("complementary")).to_be_in_viewport()
+    expect(page.get_by_role("complementary")).to_be_in_viewport()
 
 
 def test_plots_need_no_set_up(page: Any) -> None:
-    _expect(page.get_by_label("Metric")).to_have_value("train.loss")
-    _expect(page.get_by_label("Best is")).to_have_value("min")
-    _expect(page.get_by_label("Plot against")).to_have_value("lr")
-    _expect(page.get_by_label("Log across")).to_be_checked()
+    expect(page.get_by_label("Metric")).to_have_value("train.loss")
+    expect(page.get_by_label("Best is")).to_have_value("min")
+    expect(page.get_by_label("Plot against")).to_have_value("lr")
+    expect(page.get_by_label("Log across")).to_be_checked()
     names = page.locator("svg.parallels .axis-name").evaluate_all("(all) => all.map((each) => each.firstChild.data)")
     assert names == ["lr (log)", "seed", "train.loss"]
     assert page.get_by_role("region", name="Over two axes").locator(".cell-words text").count() == 9
-    _expect(page.locator(".plot-best")).to_have_text("best 0.14286")
+    expect(page.locator(".plot-best")).to_have_text("best 0.14286")
 
 
 def test_columns_that_differ_stand_there_and_the_chosen_ones_stay(
     open_tab: Callable[..., Any], page: Any, swept: int
 ) -> None:
     heads = page.get_by_role("columnheader")
-    _expect(heads).to_have_text(["Cell", "State", "lr", "seed", re.compile("train.loss"), "train.acc", "Duration"])
+    expect(heads).to_have_text(["Cell", "State", "lr", "seed", re.compile("train.loss"), "train.acc", "Duration"])
     page.get_by_role("button", name="Columns").click()
     page.locator(".menu:popover-open").get_by_label("train.same", exact=True).check()
     page.keyboard.press("Escape")
     page.reload()
-    _expect(heads).to_contain_text(["Cell", "train.same"])
+    expect(heads).to_contain_text(["Cell", "train.same"])
 
 
 def test_cells_without_a_value_are_counted_and_found_and_stand_last(page: Any) -> None:
     page.get_by_role("button", name="3 cells not shown: 2 NaN, 1 failed").click()
-    _expect(page.get_by_text("3 of 12 cells")).to_be_visible()
+    expect(page.get_by_text("3 of 12 cells")).to_be_visible()
     assert sorted(_list_numbers(page)) == [9, 10, 11]
     page.get_by_role("button", name="Show all cells").click()
-    _expect(page.get_by_text("12 cells", exact=True)).to_be_visible()
+    expect(page.get_by_text("12 cells", exact=True)).to_be_visible()
     head = page.get_by_role("columnheader", name="train.loss")
     for direction, first in (("descending", (2, 8)), ("ascending", (3,))):
         head.get_by_role("button").click()
-        _expect(head).to_have_attribute("aria-sort", direction)
+        expect(head).to_have_attribute("aria-sort", direction)
         numbers = _list_numbers(page)
         assert numbers[0] in first and sorted(numbers[-3:]) == [9, 10, 11], direction
 
 
 def test_the_best_cell_by_either_goal(page: Any) -> None:
     best = page.locator(".tr.best")
-    _expect(best).to_contain_text("★ best")
-    _expect(best.get_by_role("button")).to_have_text("3")
+    expect(best).to_contain_text("★ best")
+    expect(best.get_by_role("button")).to_have_text("3")
     page.get_by_label("Best is").select_option("max")
-    _expect(best.get_by_role("button")).to_have_text("2")
+    expect(best.get_by_role("button")).to_have_text("2")
     page.get_by_label("Metric").select_option("train.acc")
-    _expect(page.get_by_label("Best is")).to_have_value("max")
-    _expect(best.get_by_role("button")).to_have_text("3")
+    expect(page.get_by_label("Best is")).to_have_value("max")
+    expect(best.get_by_role("button")).to_have_text("3")
 
 
 # --- one selection, baseline, address ---------------------------------------------------------------------------------
@@ -161,7 +156,7 @@ def test_the_best_cell_by_either_goal(page: Any) -> None:
 
 def test_one_selection_everywhere(page: Any) -> None:
     page.get_by_role("button", name="Select cell 4", exact=True).click()
-    _expect(page.get_by_role("heading", name="Cell 4")).to_be_visible()
+    expect(page.get_by_role("heading", name="Cell 4")).to_be_visible()
     assert page.locator(".plot-over .ring.selected").count() == 4, "matrix, points, heat map and lines"
     assert "cell=4" in _query(page)
     box = page.locator(".grid svg").first.bounding_box()
@@ -172,31 +167,31 @@ def test_one_selection_everywhere(page: Any) -> None:
     at = place.bounding_box()
     assert box is not None
     page.mouse.click(at["x"] + 2, at["y"] + 5)
-    _expect(page.get_by_role("heading", name="Cell 7")).to_be_visible()
-    _expect(page.locator(".tr.chosen").get_by_role("button")).to_have_text("7")
-    _expect(page.locator(".log")).to_contain_text("loss")
+    expect(page.get_by_role("heading", name="Cell 7")).to_be_visible()
+    expect(page.locator(".tr.chosen").get_by_role("button")).to_have_text("7")
+    expect(page.locator(".log")).to_contain_text("loss")
     page.get_by_role("button", name="Close the cell").click()
-    _expect(page.locator(".ring.selected")).to_have_count(0)
+    expect(page.locator(".ring.selected")).to_have_count(0)
 
 
 def test_hovering_marks_line_and_row(page: Any) -> None:
     row = page.locator(".tbody > .tr", has=page.get_by_role("button", name="Select cell 5", exact=True))
     row.hover()
-    _expect(page.locator(".plot-over path.ring.hovered")).to_have_count(1)
+    expect(page.locator(".plot-over path.ring.hovered")).to_have_count(1)
     x, y = _point(page, 0, 0)
     other, up = _point(page, 1, 0)
     page.mouse.move((x + other) / 2, (y + up) / 2)
-    _expect(page.locator(".tr.hovered").get_by_role("button")).to_have_text("0")
+    expect(page.locator(".tr.hovered").get_by_role("button")).to_have_text("0")
 
 
 def test_the_baseline_and_differences_to_it(open_tab: Callable[..., Any], page: Any, swept: int) -> None:
     page.get_by_role("button", name="Select cell 3", exact=True).click()
     page.get_by_role("button", name="Baseline").click()
     row = page.locator(".tbody > .tr", has=page.get_by_role("button", name="Select cell 4", exact=True))
-    _expect(row).to_contain_text("+0.14286")
-    _expect(page.locator(".tr.base")).to_contain_text("⚑ baseline")
+    expect(row).to_contain_text("+0.14286")
+    expect(page.locator(".tr.base")).to_contain_text("⚑ baseline")
     other = _open(open_tab, page.url.partition("/")[2].partition("/")[2].partition("/")[2])
-    _expect(other.locator(".tr.base").get_by_role("button")).to_have_text("3")
+    expect(other.locator(".tr.base").get_by_role("button")).to_have_text("3")
 
 
 def test_the_address_is_the_view(open_tab: Callable[..., Any], swept: int) -> None:
@@ -206,19 +201,19 @@ def test_the_address_is_the_view(open_tab: Callable[..., Any], swept: int) -> No
     )
     tab = _open(open_tab, address)
     for label, value in (("Metric", "train.acc"), ("Best is", "min"), ("Plot against", "seed")):
-        _expect(tab.get_by_label(label)).to_have_value(value)
-    _expect(tab.get_by_text("7 of 12 cells")).to_be_visible()
+        expect(tab.get_by_label(label)).to_have_value(value)
+    expect(tab.get_by_text("7 of 12 cells")).to_be_visible()
     assert set(_list_numbers(tab)) == {1, 2, 4, 5, 7, 8, 11} and _list_numbers(tab)[0] in (2, 5, 8, 11)
-    _expect(tab.get_by_role("heading", name="Cell 8")).to_be_visible()
-    _expect(tab.get_by_label("seed from")).to_have_value("2")
+    expect(tab.get_by_role("heading", name="Cell 8")).to_be_visible()
+    expect(tab.get_by_label("seed from")).to_have_value("2")
     assert tab.locator("svg.parallels .band").count() == 2
 
 
 def test_an_address_that_makes_no_sense_breaks_nothing(open_tab: Callable[..., Any], swept: int) -> None:
     words = "metric=gone&goal=best&x=no&cols=0&rows=0&cell=99&base=x&sort=-nothing&limit=%7B&lanes=7&heatx=gone&state="
     tab = _open(open_tab, f"#/sweeps/{swept}?{words}")
-    _expect(tab.get_by_label("Metric")).to_have_value("train.loss")
-    _expect(tab.get_by_text("12 cells", exact=True)).to_be_visible()
+    expect(tab.get_by_label("Metric")).to_have_value("train.loss")
+    expect(tab.get_by_text("12 cells", exact=True)).to_be_visible()
 
 
 def test_csv_has_the_filtered_rows_the_chosen_columns_and_all_digits(page: Any, site: Server, swept: int) -> None:
@@ -241,10 +236,10 @@ def test_csv_has_the_filtered_rows_the_chosen_columns_and_all_digits(page: Any, 
 
 def test_limits_take_in_the_ends_move_clear_and_survive_updates(page: Any, site: Server, swept: int) -> None:
     _draw_limit(page, 0, 0, 1, beyond=12)
-    _expect(page.get_by_text("12 of 12 cells").or_(page.get_by_text("12 cells", exact=True))).to_be_visible()
+    expect(page.get_by_text("12 of 12 cells").or_(page.get_by_text("12 cells", exact=True))).to_be_visible()
     page.get_by_role("button", name="Clear all limits").click()
     _draw_limit(page, 0, 0.6, 1, beyond=12)
-    _expect(page.get_by_text("6 of 12 cells")).to_be_visible()
+    expect(page.get_by_text("6 of 12 cells")).to_be_visible()
     assert sorted(_list_numbers(page)) == [6, 7, 8, 9, 10, 11], "0.1 and 1, the end"
     x, y = _point(page, 0, 0.8)
     page.mouse.move(x, y)
@@ -252,7 +247,7 @@ def test_limits_take_in_the_ends_move_clear_and_survive_updates(page: Any, site:
     _, down = _point(page, 0, 0.1)
     page.mouse.move(x, down, steps=4)
     page.mouse.up()
-    _expect(page.get_by_text("6 of 12 cells")).to_be_visible()
+    expect(page.get_by_text("6 of 12 cells")).to_be_visible()
     assert sorted(_list_numbers(page)) == [0, 1, 2, 3, 4, 5], "moved down, over the lines"
     site.http.post(f"/api/sweep_runs/{swept}/rerun", json={"cells": "failed"})
     page.get_by_text("11 of 12 ended").first.wait_for()
@@ -261,17 +256,17 @@ def test_limits_take_in_the_ends_move_clear_and_survive_updates(page: Any, site:
     assert sorted(_list_numbers(page)) == [0, 1, 2, 3, 4, 5], "cells that ran again change nothing"
     x, y = _point(page, 0, 0.2)
     page.mouse.click(x, y)
-    _expect(page.get_by_text("12 cells", exact=True)).to_be_visible()
+    expect(page.get_by_text("12 cells", exact=True)).to_be_visible()
 
 
 def test_limits_without_a_mouse(page: Any) -> None:
     page.get_by_label("Limit an axis").select_option("seed")
-    _expect(page.get_by_label("seed from")).to_have_value("1")
+    expect(page.get_by_label("seed from")).to_have_value("1")
     page.get_by_label("seed from").fill("2")
     page.keyboard.press("Tab")
-    _expect(page.get_by_text("8 of 12 cells")).to_be_visible()
+    expect(page.get_by_text("8 of 12 cells")).to_be_visible()
     page.get_by_role("button", name="Clear the limit of seed").click()
-    _expect(page.get_by_text("12 cells", exact=True)).to_be_visible()
+    expect(page.get_by_text("12 cells", exact=True)).to_be_visible()
 
 
 # --- keyboard, looks, names -------------------------------------------------------------------------------------------
@@ -282,11 +277,11 @@ def test_the_matrix_by_keyboard(page: Any) -> None:
     matrix.focus()
     for key in ("ArrowRight", "ArrowRight", "ArrowDown"):
         page.keyboard.press(key)
-    _expect(_matrix(page).locator(".readout")).to_have_text("lr = 0.01, seed = 2: completed, train.loss = 0.28571")
+    expect(_matrix(page).locator(".readout")).to_have_text("lr = 0.01, seed = 2: completed, train.loss = 0.28571")
     page.keyboard.press("Enter")
-    _expect(page.get_by_role("heading", name="Cell 4")).to_be_visible()
+    expect(page.get_by_role("heading", name="Cell 4")).to_be_visible()
     page.keyboard.press("End")
-    _expect(_matrix(page).locator(".readout")).to_have_text("lr = 1, seed = 2: failed")
+    expect(_matrix(page).locator(".readout")).to_have_text("lr = 1, seed = 2: failed")
 
 
 def test_each_state_has_its_shape_and_word(page: Any, swept: int, site: Server, open_tab: Callable[..., Any]) -> None:
@@ -323,7 +318,7 @@ def test_hostile_values_are_only_text(site: Server, open_tab: Callable[..., Any]
     assert tab.locator("main img, main script").count() == 0
     assert tab.evaluate("document.documentElement.scrollWidth") <= 400
     tab.get_by_role("button", name="Select cell 1", exact=True).click()
-    _expect(tab.locator(".cell-pane table")).to_contain_text(EVIL)
+    expect(tab.locator(".cell-pane table")).to_contain_text(EVIL)
     with tab.expect_download() as found:
         tab.get_by_role("button", name="Download CSV").click()
     lines = list(csv.reader(io.StringIO(found.value.path().read_bytes().decode(), newline="")))
@@ -342,18 +337,18 @@ def test_cancelling_asks_with_names_and_numbers(site: Server, open_tab: Callable
     tab.get_by_text("0 of 6 ended, 3 running").wait_for()
     tab.get_by_role("button", name="Cancel", exact=True).click()
     question = tab.get_by_role("group", name="Cancel 3 running and 3 waiting cells of sweep hold?")
-    _expect(question.get_by_role("button", name="Keep")).to_be_focused()
+    expect(question.get_by_role("button", name="Keep")).to_be_focused()
     question.get_by_role("button", name="Cancel").click()
     tab.get_by_text("6 of 6 ended", exact=True).wait_for()
-    _expect(tab).to_have_title(re.compile("^– 6/6 hold"))
-    _expect(tab.get_by_role("button", name="Re-run failed and cancelled")).to_be_visible()
+    expect(tab).to_have_title(re.compile("^– 6/6 hold"))
+    expect(tab.get_by_role("button", name="Re-run failed and cancelled")).to_be_visible()
 
 
 def test_cells_that_cannot_be_read_leave_the_rest(page: Any, swept: int) -> None:
     page.route("**/cells", lambda route: route.fulfill(status=500, json={"detail": "broken"}))
     page.reload()
     page.get_by_text("The cells of the sweep could not be loaded. broken").wait_for()
-    _expect(page.get_by_role("heading", name=f"Sweep {swept}: fit")).to_be_visible()
+    expect(page.get_by_role("heading", name=f"Sweep {swept}: fit")).to_be_visible()
     page.unroute("**/cells")
     page.get_by_role("button", name="Try again").click()
     page.locator(".tbody > .tr").first.wait_for()
@@ -365,10 +360,10 @@ def test_a_sweep_in_the_archive_runs_nothing_again(site: Server, swept: int, ope
     row = site.http.get(f"/api/sweep_runs/{swept}").json()
     tab.route(f"**/api/sweep_runs/{swept}", lambda route: route.fulfill(json=row | {"archived": True}))
     tab.goto(f"/#/sweeps/{swept}?cell=0")
-    _expect(tab.get_by_text("cannot be run again any more")).to_be_visible()
-    _expect(tab.get_by_role("button", name="Baseline")).to_be_visible()
-    _expect(tab.get_by_role("button", name=re.compile("Re-run"))).to_have_count(0)
-    _expect(tab.get_by_role("button", name="Run with other values…")).to_be_visible()
+    expect(tab.get_by_text("cannot be run again any more")).to_be_visible()
+    expect(tab.get_by_role("button", name="Baseline")).to_be_visible()
+    expect(tab.get_by_role("button", name=re.compile("Re-run"))).to_have_count(0)
+    expect(tab.get_by_role("button", name="Run with other values…")).to_be_visible()
 
 
 def test_a_sweep_that_is_not_there(open_tab: Callable[..., Any]) -> None:
@@ -388,13 +383,13 @@ def test_ten_thousand_cells(site: Server, open_tab: Callable[..., Any]) -> None:
     assert _matrix(tab).locator("svg *").count() < 400, "a few paths, not ten thousand nodes"
     tab.get_by_role("group", name="Matrix of 10,000 cells").focus()
     tab.keyboard.press("PageDown")
-    _expect(_matrix(tab).locator(".readout")).to_contain_text("seed = 10: cancelled")
+    expect(_matrix(tab).locator(".readout")).to_contain_text("seed = 10: cancelled")
     tab.get_by_role("region", name="Results").scroll_into_view_if_needed()
     tab.locator(".tbody > .tr").first.wait_for()
     assert tab.locator(".tbody > .tr").count() < 200
-    _expect(tab.get_by_role("table", name="Results")).to_have_attribute("aria-rowcount", "10001")
+    expect(tab.get_by_role("table", name="Results")).to_have_attribute("aria-rowcount", "10001")
     lack = re.compile("[0-9,]{5,6} cells not shown: [0-9,]{5,6} cancelled")
-    _expect(tab.get_by_role("button", name=lack)).to_be_visible()
+    expect(tab.get_by_role("button", name=lack)).to_be_visible()
 
 
 def test_nothing_moves_under_the_hand(site: Server, open_tab: Callable[..., Any]) -> None:
@@ -413,16 +408,16 @@ def test_nothing_moves_under_the_hand(site: Server, open_tab: Callable[..., Any]
     tab.get_by_text("1 of 2 ended, 1 failed").first.wait_for()
     sweep_pages.finish(site, number)
     tab.get_by_text("2 of 2 ended, 1 failed", exact=True).wait_for()
-    _expect(log).to_be_focused()
+    expect(log).to_be_focused()
     assert tab.evaluate("String(getSelection())") == chosen != ""
-    _expect(tab.locator(".menu:popover-open")).to_be_visible()
+    expect(tab.locator(".menu:popover-open")).to_be_visible()
 
 
 def test_a_sweep_again_with_other_values(page: Any, swept: int) -> None:
     page.get_by_role("button", name="Run with other values…").click()
     dialog = page.get_by_role("dialog", name="Run fit")
-    _expect(dialog.get_by_label("lr takes")).to_have_value("0.001, 0.01, 0.1, 1")
-    _expect(dialog.get_by_label("Cells at once")).to_have_value("4")
+    expect(dialog.get_by_label("lr takes")).to_have_value("0.001, 0.01, 0.1, 1")
+    expect(dialog.get_by_label("Cells at once")).to_have_value("4")
     dialog.get_by_label("lr takes").fill("0.01")
     dialog.get_by_label("seed takes").fill("1, 3")
     dialog.get_by_role("button", name="Start the sweep").click()

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.looks import check_looks, pick_theme
@@ -14,23 +15,17 @@ from tests.page.sweeps import sweep_pages
 pytestmark = pytest.mark.browser
 
 
-def _expect(locator: Any) -> Any:
-    from playwright.sync_api import expect
-
-    return expect(locator)
-
-
 # First, since the sweeps of the others stay.
 def test_none_yet_and_then_the_first(site: Server, open_tab: Callable[..., Any]) -> None:
     tab = open_tab("#/sweeps")
     tab.get_by_text("There are no sweeps yet.").wait_for()
-    _expect(tab.get_by_role("link", name="Choose a workflow")).to_be_visible()
+    expect(tab.get_by_role("link", name="Choose a workflow")).to_be_visible()
     number = sweep_pages.start(site, "fit", {"lr": [0.01, 1], "seed": [1, 2]}, max_parallel=4)
     row = tab.get_by_role("row").filter(has=tab.get_by_role("link", name=str(number), exact=True))
     row.get_by_text("4 of 4 ended, 1 failed").wait_for()
-    _expect(row).to_contain_text("lr (2) × seed (2)")
-    _expect(row).to_contain_text("train.loss 0.14286 (lr = 0.01, seed = 1)")
-    _expect(tab.get_by_role("status").filter(has_text="1 sweep: 1 failed")).to_be_visible()
+    expect(row).to_contain_text("lr (2) × seed (2)")
+    expect(row).to_contain_text("train.loss 0.14286 (lr = 0.01, seed = 1)")
+    expect(tab.get_by_role("status").filter(has_text="1 sweep: 1 failed")).to_be_visible()
 
 
 @pytest.fixture(scope="module")
@@ -47,11 +42,11 @@ def test_filters_stand_in_the_address(site: Server, ended_sweep: int, open_tab: 
     tab = open_tab("#/sweeps?state=failed")
     link = tab.get_by_role("link", name=str(number), exact=True)
     tab.get_by_role("link", name=str(ended_sweep), exact=True).wait_for()
-    _expect(link).to_have_count(0)
+    expect(link).to_have_count(0)
     tab.get_by_label("Show").select_option("open")
     tab.get_by_text("fits the filter.").wait_for()
     tab.get_by_role("button", name="Clear the filter").click()
-    _expect(link).to_be_visible()
+    expect(link).to_be_visible()
 
 
 def test_several_are_cancelled_after_a_question(site: Server, open_tab: Callable[..., Any]) -> None:
@@ -61,12 +56,12 @@ def test_several_are_cancelled_after_a_question(site: Server, open_tab: Callable
         tab.get_by_role("checkbox", name=f"Select {number}", exact=True).check()
     tab.get_by_role("button", name="Cancel (2)").click()
     question = tab.get_by_role("group", name="Cancel 4 cells of 2 sweeps?")
-    _expect(question.get_by_role("button", name="Keep")).to_be_focused()
+    expect(question.get_by_role("button", name="Keep")).to_be_focused()
     question.get_by_role("button", name="Cancel", exact=True).click()
     for number in numbers:
         sweep_pages.finish(site, number)
         row = tab.get_by_role("row").filter(has=tab.get_by_role("link", name=str(number), exact=True))
-        _expect(row).to_contain_text("cancelled")
+        expect(row).to_contain_text("cancelled")
 
 
 @pytest.mark.parametrize(("width", "dark"), [(1440, False), (1440, True), (400, False), (400, True)])

@@ -8,6 +8,7 @@ import signal
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.looks import check_looks
@@ -25,13 +26,6 @@ from tests.page.workflows.workflow_pages import (
 pytestmark = pytest.mark.browser
 CONTAINER = "jobs:\n- name: a\n  command: [x]\n  environment:\n    container:\n      runtime: "
 STATUS = ".document .bar [role=status]"
-
-
-def expect(place: Any) -> Any:
-    """Return what waits until something is so."""
-    from playwright.sync_api import expect as wait
-
-    return wait(place)
 
 
 # --- typing ----------------------------------------------------------------------------------------------------------

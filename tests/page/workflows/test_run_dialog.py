@@ -8,12 +8,12 @@ import subprocess
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests import ROOT
 from tests.app_server import Server
 from tests.page.looks import check_looks
 from tests.page.programs import find_program
-from tests.page.workflows.test_editor import expect
 from tests.page.workflows.workflow_pages import TEXT, OpenTab, open_workflow, put
 
 BROWSER = pytest.mark.browser

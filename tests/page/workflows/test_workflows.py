@@ -6,10 +6,10 @@ import re
 from typing import Any
 
 import pytest
+from playwright.sync_api import expect
 
 from tests.app_server import Server
 from tests.page.looks import check_looks
-from tests.page.workflows.test_editor import expect
 from tests.page.workflows.workflow_pages import (
     TEXT,
     WRONG,
