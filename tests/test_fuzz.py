@@ -81,9 +81,9 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
         jobs = server.http.get("/api/jobs").json()
         assert jobs, "the fuzzer submitted nothing"
         assert not [job for job in jobs if job["status"] == "RUNNING"]
-        # Only a profile whose last mount was deleted may lead nowhere.
+        # Only a profile whose last mount was deleted may lead nowhere. What is doubtful in a workflow is only told.
         problems = server.http.get("/api/store/problems").json()
-        assert not [row for row in problems if "leads nowhere" not in row["reason"]]
+        assert not [row for row in problems if row["severity"] == "error" and "leads nowhere" not in row["reason"]]
         assert "Traceback" not in server.log(), server.log()[-5000:]
     finally:
         server.close()

@@ -33,8 +33,8 @@ PACKAGES = ("slurm-wlm", "slurmdbd", "munge", "mariadb-server")
 PATH = os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin"
 READY_TIMEOUT_S = 200.0
 STOP_TIMEOUT_S = 60.0
-# ip(7): ip_local_port_range begins at 32768.
-PORTS = (10_000, 32_768)
+# ip(7): ip_local_port_range begins at 32768; browsers and node refuse 10080 (fetch.spec.whatwg.org, "bad port").
+PORTS = (10_081, 32_768)
 # sun_path of unix(7) holds 108 bytes; the longest name that is put below DIR takes 24 of them.
 LONGEST_DIR = 80
 

@@ -13,13 +13,16 @@ const MANY_CELLS = 100;
 const PARTS = [["from_job", "Begin with", "the first"], ["to_job", "End with", "the last"], ["single_job", "Run only", "–"]];
 const PRESETS = [["terminal", "at its end"], ["running_and_terminal", "at its beginning and end"], ["all", "at each change"]];
 
+let asked = 0;
+
 // Open the dialog of the workflow of this name as it is saved now; `describe(workflow)` says with what.
 export async function openRunOf(name, mount, describe = () => ({})) {
-  const isHere = keepView();
+  const isHere = keepView(), turn = ++asked;
   try {
     const workflow = { ...(await get(`api/workflows/${encodeURIComponent(name)}`, { mount })), name };
-    // Who has left wants it no more, and a double click one of it.
-    if (isHere() && !document.querySelector("dialog[open]")) openRunDialog({ workflow, mount, ...describe(workflow) });
+    // Who has left wants it no more, and of several clicks the last counts.
+    if (turn !== asked || !isHere() || document.querySelector("dialog[open]")) return;
+    openRunDialog({ workflow, mount, ...describe(workflow) });
   } catch (problem) {
     notifyRefusal(`${name} cannot be run`, problem);
   }
