@@ -40,6 +40,14 @@ class NotFound(StoreError):
         self.details = {"resource_type": kind.lower(), "resource_id": name}
 
 
+class NotYet(NotFound):
+    """A part of something is not there, or not yet; the text says which."""
+
+    def __init__(self, kind: str, name: str, text: str) -> None:
+        super().__init__(kind, name)
+        self.args = (text,)
+
+
 class NoProfile(StoreError):
     """No SSH profile is the current one, but one is needed."""
 

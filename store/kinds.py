@@ -13,8 +13,8 @@ from pydantic import BaseModel
 
 from store.access.sessions import Session
 from store.disk.entries import FileEntry, Parse
-from store.documents import Hold, JobRecord, Run, Sweep, from_json
-from store.indexes import jobs
+from store.documents import Hold, JobRecord, Run, Simulation, Sweep, from_json
+from store.indexes import jobs, simulations
 from store.rendering import templates
 from store.rules import deliveries, endpoints, runs, states, sweeps, syncs, watches
 from store.rules.exports.files import ClusterReport, Export
@@ -22,6 +22,8 @@ from store.rules.jobs import records
 from store.rules.monitoring.alerts import Alert
 from store.rules.nodes import drains
 from store.rules.nodes.drains import Drain
+from store.rules.simulations import advance
+from store.rules.simulations.simulators import parse_simulator
 from store.yaml.reader import load_yaml
 
 YAML = (".yaml", ".yml")
@@ -59,10 +61,10 @@ class Kind:
     """One kind of document.
 
     `facts` makes what indexes keep of a document; documents of kinds with facts are kept as packed bytes, the others
-    stay parsed, and only the former have a checkpoint. `find_open(entry)` gives what the server follows of a document
-    that is open, None of any other. `find_due_time(document, now)` says when (epoch seconds) an open document is to be
-    looked at again although nothing of it changes, None for never. `is_archived` kinds move into the archive when they
-    are old.
+    stay parsed, and only the former have a checkpoint, from which `restore_facts` takes them. `find_open(entry)` gives
+    what the server follows of a document that is open, None of any other. `find_due_time(document, now)` says when
+    (epoch seconds) an open document is to be looked at again although nothing of it changes, None for never.
+    `is_archived` kinds move into the archive when they are old.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Kind:
     suffixes: tuple[str, ...] = JSON
     ending: str = ""
     facts: Callable[[Any], Any] | None = None
+    restore_facts: Callable[[list[Any]], Any] = jobs.restore_facts
     is_archived: bool = False
     find_open: Callable[[FileEntry], OpenDocument | None] | None = None
     find_due_time: Callable[[Any, float], float | None] = lambda _document, _now: None
@@ -130,6 +133,11 @@ def find_open_drain(entry: FileEntry) -> OpenDocument | None:
     return None if entry.document.outcome is not None else OpenDocument(entry.document.cluster)
 
 
+def find_open_simulation(entry: FileEntry) -> OpenDocument | None:
+    """Find what is followed of a simulation: its jobs are those of its run."""
+    return OpenDocument(None) if entry.facts.open else None
+
+
 KINDS = (
     Kind("workflow", "workflows", "Workflow", parse_yaml, (*YAML, *JSON)),
     Kind("template", "templates", "Template", templates.parse_template, (), ending=".sh"),
@@ -161,6 +169,17 @@ KINDS = (
         facts=jobs.build_facts,
         find_open=find_open_record,
         find_due_time=records.find_record_due_time,
+    ),
+    Kind("simulator", "simulators", "Simulator", parse_simulator, YAML),
+    Kind(
+        "simulation",
+        "simulations",
+        "Simulation",
+        make_json_parser(Simulation),
+        facts=simulations.build_facts,
+        restore_facts=simulations.restore_facts,
+        find_open=find_open_simulation,
+        find_due_time=advance.find_due_time,
     ),
     Kind("sync", "syncs", "Sync", make_json_parser(syncs.Sync), find_open=find_open_sync),
     Kind("endpoint", "endpoints", "Endpoint", endpoints.parse_endpoint, YAML),

@@ -28,7 +28,6 @@ from store.disk.reading import read_file
 from store.disk.watch import StartTask, Watch
 from store.documents import Config
 from store.errors import StoreError, StoreUnavailable, from_os_error
-from store.indexes import jobs
 from store.indexes.bodies import Body, ListBody
 from store.kinds import KINDS, Kind
 from store.times import to_rfc3339
@@ -41,6 +40,7 @@ log = logging.getLogger("sluice.store")
 EXAMPLES = Path(__file__).parent / "examples"
 # Folders that are made but not watched: append-only records, the runs' work directories, the embedded cluster's state.
 UNWATCHED = ("audit", "work", "cluster", "streams", "samples")
+SIMULATORS = "simulators"
 YAML_MEMORY = ".cache/yaml"
 CHECKPOINTS = ".cache"
 MEMORY_BYTES = 256_000_000
@@ -63,6 +63,8 @@ class Store:
     runs: Folder
     sweeps: Folder
     jobs: Folder
+    simulators: Folder
+    simulations: Folder
     syncs: Folder
     endpoints: Folder
     watches: Folder
@@ -136,7 +138,7 @@ class Store:
     def _make_checkpoint(self, kind: Kind) -> Checkpoint:
         """Make the checkpoint of a kind whose facts are kept."""
         folder, place = self.by_kind[kind.name], self.join_path(CHECKPOINTS, kind.folder)
-        return Checkpoint(folder, place, self.files, jobs.restore_facts, lambda facts: not facts.open)
+        return Checkpoint(folder, place, self.files, kind.restore_facts, lambda facts: not facts.open)
 
     # Reading.
 
@@ -299,8 +301,7 @@ class Store:
         self.lock = acquire_lock(self.root, wait_s)
         self.files.find_loss = self.lock.find_loss
         try:
-            if first:
-                self._write_examples()
+            self._write_examples(first)
             for path in dict.fromkeys(
                 [folder.path for folder in self.folders] + [self.join_path(name) for name in UNWATCHED]
             ):
@@ -377,13 +378,16 @@ class Store:
                 # Not fatal: it only makes the next start faster.
                 log.warning("what was read could not be saved for the next start", exc_info=True)
 
-    def _write_examples(self) -> None:
-        """Write the examples, where there is nothing of that name yet."""
+    def _write_examples(self, is_new: bool) -> None:
+        """Write the examples, where there is nothing of that name yet.
+
+        A store of an older version only gets the simulators, which it did not have.
+        """
         examples = {self.root / example.relative_to(EXAMPLES): example for example in sorted(EXAMPLES.rglob("*.yaml"))}
         # A folder that exists already is somebody's: nothing is added to it.
         theirs = {target.parent for target in examples if target.parent != self.root and target.parent.exists()}
         for target, example in examples.items():
-            if target.exists() or target.parent in theirs:
+            if target.exists() or target.parent in theirs or not (is_new or target.parent.name == SIMULATORS):
                 continue
             self.files.make_dirs(target.parent)
             try:

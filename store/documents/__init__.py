@@ -39,6 +39,15 @@ from store.documents.models import ADDRESS, HOOK, LINE, PATH, VARIABLE, VERSION,
 from store.documents.parts import Part
 from store.documents.reports import Report, ReportEvent
 from store.documents.runs import ERROR_WORDS, Attempt, ErrorKind, Refusal, Run, RunJob, RunStatus
+from store.documents.simulations import (
+    BatchOptions,
+    EstimatorFacts,
+    PageFacts,
+    Simulation,
+    SimulationState,
+    SimulationTask,
+    TaskState,
+)
 from store.documents.sweeps import Sweep
 
 __all__ = [
@@ -50,17 +59,20 @@ __all__ = [
     "VARIABLE",
     "VERSION",
     "Attempt",
+    "BatchOptions",
     "Cli",
     "ClusterConfig",
     "Config",
     "Container",
     "Environment",
     "ErrorKind",
+    "EstimatorFacts",
     "ExportsConfig",
     "Hold",
     "JobRecord",
     "Limits",
     "Notifications",
+    "PageFacts",
     "Part",
     "PartitionConfig",
     "PollConfig",
@@ -73,12 +85,16 @@ __all__ = [
     "RunJob",
     "RunStatus",
     "ServerFileModel",
+    "Simulation",
+    "SimulationState",
+    "SimulationTask",
     "SmtpConfig",
     "SrunxConfig",
     "StateChange",
     "Sweep",
     "SweepsConfig",
     "Sync",
+    "TaskState",
     "UserFileModel",
     "WebhooksConfig",
     "find_model",

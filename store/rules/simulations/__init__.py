@@ -1,0 +1,1 @@
+"""Simulations: how they are split, run, followed and merged. Pure."""

@@ -1,0 +1,272 @@
+"""Answers of the YAPTIDE family: simulations, their tasks and results. Pure.
+
+Every answer is an object with a `message`. Times are those of HTTP headers, as the real YAPTIDE writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from email.utils import formatdate
+from typing import Any
+
+from store.documents import EstimatorFacts, Simulation, SimulationTask
+from store.errors import Invalid, NotYet, make_problem
+from store.indexes.simulations import SimulationFacts
+from store.times import to_epoch
+
+SERVER = "Yaptide"
+SUBMITTED = {"DIRECT": "Job submitted", "BATCH": "Batch job submitted"}
+STATUS, CANCELLED = "Job status", "Job cancelled"
+# So many pages are asked for at once.
+MOST_PAGES = 10_000
+
+
+def format_time(text: str | None) -> str | None:
+    """Format a time as HTTP does (RFC 9110, 5.6.7); None stays None.
+
+    >>> format_time("2026-11-21T16:39:17Z")
+    'Sat, 21 Nov 2026 16:39:17 GMT'
+    """
+    return format_epoch(to_epoch(text))
+
+
+def format_epoch(epoch_s: float | None) -> str | None:
+    """Format epoch seconds as HTTP does; None stays None."""
+    return None if epoch_s is None else formatdate(int(epoch_s), usegmt=True)
+
+
+# --- jobs
+
+
+def to_submitted_json(simulation: Simulation) -> dict[str, Any]:
+    """Build the answer to a submission."""
+    return {"message": SUBMITTED[simulation.platform], "job_id": simulation.id}
+
+
+def to_status_json(simulation: Simulation) -> dict[str, Any]:
+    """Build the state of a simulation with its tasks.
+
+    Of one that failed also why, and which tasks its results lack.
+    """
+    if simulation.state == "UNKNOWN":
+        return {"message": "Job state is unknown", "job_state": "UNKNOWN"}
+    tasks = sorted(simulation.tasks, key=lambda task: task.task_id)
+    answer: dict[str, Any] = {
+        "message": STATUS,
+        "job_state": simulation.state,
+        "job_tasks_status": [to_task_json(task, simulation.created_at) for task in tasks],
+    }
+    if simulation.error:
+        answer["error"] = simulation.error
+    if simulation.is_partial:
+        answer["partial"] = True
+        answer["missing_tasks"] = [task.task_id for task in tasks if task.state != "COMPLETED"]
+    return answer
+
+
+def to_task_json(task: SimulationTask, created_at: str) -> dict[str, Any]:
+    """Build a task; what is not known of it is left out."""
+    known = {
+        "estimated_time": None if task.estimated_s is None else split_seconds(task.estimated_s),
+        "start_time": format_time(task.started_at),
+        "end_time": format_time(task.ended_at),
+        "reason": task.reason,
+    }
+    return {
+        "task_id": task.task_id,
+        "task_state": task.state,
+        "requested_primaries": task.requested_primaries,
+        "simulated_primaries": task.simulated_primaries,
+        "last_update_time": format_time(task.updated_at or created_at),
+        **{name: value for name, value in known.items() if value is not None},
+    }
+
+
+def split_seconds(seconds: int) -> dict[str, int]:
+    """Split seconds into hours, minutes and seconds.
+
+    >>> split_seconds(3723)
+    {'hours': 1, 'minutes': 2, 'seconds': 3}
+    """
+    minutes, rest = divmod(seconds, 60)
+    hours, minutes = divmod(minutes, 60)
+    return {"hours": hours, "minutes": minutes, "seconds": rest}
+
+
+def to_cancelled_json() -> dict[str, Any]:
+    """Build the answer to a cancellation."""
+    return {"message": CANCELLED}
+
+
+def to_uncancelled_json(simulation: Simulation) -> dict[str, Any]:
+    """Build the answer to the cancellation of what has ended."""
+    message = f"Cannot cancel job which is in {simulation.state} state"
+    return {"message": message, "job_state": simulation.state}
+
+
+# --- lists
+
+
+def to_simulations_json(
+    rows: Sequence[tuple[str, SimulationFacts]], page_size: int, page_number: int
+) -> dict[str, Any]:
+    """Build a page (from 1) of a list of simulations."""
+    begin = (page_number - 1) * page_size
+    page = rows[begin : begin + page_size]
+    return {
+        "message": "User simulations",
+        "simulations": [to_simulation_row(simulation_id, facts) for simulation_id, facts in page],
+        "page_count": -(-len(rows) // page_size),
+        "simulations_count": len(rows),
+    }
+
+
+def to_simulation_row(simulation_id: str, facts: SimulationFacts) -> dict[str, Any]:
+    """Build the row of a simulation in a list."""
+    return {
+        "title": facts.title,
+        "job_id": simulation_id,
+        "start_time": format_epoch(facts.created),
+        "end_time": format_epoch(facts.ended),
+        "metadata": {
+            "platform": facts.platform,
+            "server": SERVER,
+            "input_type": facts.input_type,
+            "sim_type": facts.sim_type,
+        },
+    }
+
+
+def to_clusters_json(names: Iterable[str]) -> dict[str, Any]:
+    """Build the list of clusters."""
+    return {"message": "Clusters", "clusters": [{"cluster_name": name} for name in names]}
+
+
+# --- input, logs and results
+
+
+def to_input_json(
+    simulation: Simulation, files: Mapping[str, str], project: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Build the input of a simulation.
+
+    `files` are those of a task, so they have its share of the primaries.
+    """
+    shown: dict[str, Any] = {
+        "input_type": simulation.input_type,
+        "input_files": dict(files),
+        "number_of_all_primaries": simulation.requested_primaries,
+    }
+    if project is not None:
+        shown["input_json"] = project
+    return {"message": "Inputs", "input": shown}
+
+
+def to_logs_json(simulation_id: str, files: Mapping[str, str]) -> dict[str, Any]:
+    """Build the logs of a simulation; raise NotFound without any."""
+    if not files:
+        raise NotYet("Logfiles", simulation_id, "Logfiles are unavailable")
+    return {"message": "Logfiles", "logfiles": dict(files)}
+
+
+def to_estimators_json(simulation: Simulation) -> dict[str, Any]:
+    """Build what is known of the results without reading them.
+
+    Raises NotFound while there are none.
+    """
+    if not simulation.estimators:
+        raise NotYet("Estimators", simulation.id, "Pages metadata not found")
+    rows = [
+        {
+            "name": estimator.name,
+            "pages_metadata": [
+                {name: getattr(page, name) for name in ("page_number", "page_name", "page_dimension")}
+                for page in estimator.pages
+            ],
+        }
+        for estimator in simulation.estimators
+    ]
+    return {"message": "Estimators metadata", "estimators_metadata": rows}
+
+
+def list_estimators(simulation: Simulation, name: str | None = None) -> list[EstimatorFacts]:
+    """List the estimators that are asked for; raise NotFound for none.
+
+    The client leaves out an underscore at the end of a name.
+    """
+    if not simulation.estimators:
+        raise NotYet("Results", simulation.id, "Results are unavailable")
+    if name is None:
+        return simulation.estimators
+    for wanted in (name, f"{name}_"):
+        for estimator in simulation.estimators:
+            if estimator.name == wanted:
+                return [estimator]
+    raise NotYet("Estimator", name, "Estimator not found")
+
+
+def to_results_json(estimators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Build all results, from the files of the estimators."""
+    return {"message": "Results", "estimators": [_cut_estimator(estimator) for estimator in estimators]}
+
+
+def to_estimator_json(estimator: Mapping[str, Any]) -> dict[str, Any]:
+    """Build the results of one estimator, from its file."""
+    return {"message": "Estimator", **_cut_estimator(estimator)}
+
+
+def _cut_estimator(estimator: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: estimator.get(name) for name in ("name", "metadata", "pages")}
+
+
+def to_page_json(estimator: Mapping[str, Any], number: int) -> dict[str, Any]:
+    """Build one page of an estimator; raise NotFound."""
+    return {"message": "Page", "page": select_pages(estimator, [number])[0]}
+
+
+def to_pages_json(estimator: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
+    """Build some pages of an estimator, in this order; raise NotFound."""
+    return {"message": "Pages", "pages": select_pages(estimator, numbers)}
+
+
+def select_pages(estimator: Mapping[str, Any], numbers: Sequence[int]) -> list[Any]:
+    """Select pages by their numbers; raise NotFound.
+
+    A page says its number in its metadata; else it is its position.
+    """
+    pages = {_find_number(page, position): page for position, page in enumerate(estimator.get("pages") or [])}
+    for number in numbers:
+        if number not in pages:
+            raise NotYet("Page", str(number), "Page not found")
+    return [pages[number] for number in numbers]
+
+
+def _find_number(page: Any, position: int) -> int:
+    said = page.get("metadata", {}).get("page_number") if isinstance(page, Mapping) else None
+    text = str(said)
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else position
+
+
+def parse_page_numbers(text: str) -> list[int]:
+    """Parse numbers and ranges of pages. Raises Invalid.
+
+    >>> parse_page_numbers("0-2,5")
+    [0, 1, 2, 5]
+    """
+    numbers: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.strip().partition("-")
+        words = [first, last] if dash else [first]
+        if not all(word.isascii() and word.isdigit() and len(word) < 10 for word in words):
+            raise _make_pages_error(text, "is no list of pages such as 0-2,5")
+        begin, end = int(first), int(last or first)
+        if end < begin:
+            raise _make_pages_error(text, f"ends before it begins: {part.strip()}")
+        if len(numbers) + end - begin >= MOST_PAGES:
+            raise _make_pages_error(text, f"names more than {MOST_PAGES} pages")
+        numbers += range(begin, end + 1)
+    return list(dict.fromkeys(numbers))
+
+
+def _make_pages_error(text: str, message: str) -> Invalid:
+    return Invalid([make_problem(message, ("query", "page_numbers"), input=text[:100])])
