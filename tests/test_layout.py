@@ -34,7 +34,11 @@ HOMES = {
     # Regular expressions of callers.
     "re2": {"store"},
     "orjson": {"app.py", "engine", "store", "slurm_shim"},
+    # Reads results of FLUKA and SHIELD-HIT12A, where it is installed.
+    "pymchelper": {"slurm_shim"},
 }  # fmt: skip
+# Programs that run on their own, as plain files beside each other: the embedded cluster's, and those of simulations.
+ALONE = ("embedded", "simulators")
 # app.py speaks HTTP, which http_server/ serves without knowing it; engine/ is where the cluster meets the files; and
 # store/ and slurm_shim/ know neither each other nor HTTP.
 MAY_KNOW = {
@@ -58,6 +62,11 @@ VAGUE = re.compile(r"(util|helper|manager|service|base|common|misc)s?(_|\.py$)")
 def part(path: Path) -> str:
     """The part of the house that a file belongs to."""
     return path.relative_to(ROOT).parts[0]
+
+
+def is_alone(path: Path) -> bool:
+    """Whether this is part of a program that runs on its own."""
+    return path.parent.relative_to(ROOT).parts[1:2] in [(name,) for name in ALONE]
 
 
 def name_of(path: Path) -> str:
@@ -122,7 +131,8 @@ def test_imports_form_a_diamond(path: Path) -> None:
 
 @files
 def test_foreign_libraries_have_one_home(path: Path) -> None:
-    foreign = list_imports(path) - set(sys.stdlib_module_names) - {"app", *PACKAGES, "embedded"}
+    beside = {other.stem for other in path.parent.glob("*.py")} if path.parent.name == "simulators" else {"embedded"}
+    foreign = list_imports(path) - set(sys.stdlib_module_names) - {"app", *PACKAGES} - beside
     assert foreign <= set(HOMES), "a new library needs a home"
     assert all(part(path) in HOMES[name] for name in foreign)
 
@@ -136,10 +146,10 @@ def test_only_app_knows_http(path: Path) -> None:
 
 
 def test_only_files_py_writes_the_store() -> None:
-    """Writing is done in one place, so that it is done right; the embedded cluster has state of its own."""
+    """Writing is done in one place, so that it is done right; what runs on its own has files of its own."""
     writers = {}
     for path in SOURCES:
-        if "embedded" in path.parts:
+        if is_alone(path):
             continue
         for node in ast.walk(tree(path)):
             if isinstance(node, ast.Call) and (said := _writes(node)):
@@ -149,7 +159,7 @@ def test_only_files_py_writes_the_store() -> None:
     opening = {
         name_of(path)
         for path in SOURCES
-        if "embedded" not in path.parts
+        if not is_alone(path)
         and any(isinstance(node, ast.Attribute) and node.attr in flags for node in ast.walk(tree(path)))
     }
     assert opening <= {"store/disk/files.py", "store/disk/locks.py"}

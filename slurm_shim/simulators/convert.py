@@ -1,0 +1,144 @@
+"""Turn what a simulator leaves into files of estimators (pages.py).
+
+They lie in the task's folder `pages/`.
+
+form: pages       JSON files as pages.py describes, in lines or not
+form: convertmc   binary files of SHIELD-HIT12A and FLUKA, read by pymchelper (https://pymchelper.readthedocs.io)
+"""
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any, Dict, List
+from urllib.parse import quote
+
+if __package__:
+    from . import pages
+else:  # a plain file on a cluster
+    import pages  # type: ignore[import-not-found,no-redef]
+
+# How SHIELD-HIT12A says that pages of several tasks are put together (page_normalized).
+MERGED_BY = {"0": "first", "1": "sum", "2": "mean", "3": "mean", "4": "concatenate"}
+# What stands in pymchelper's objects beside metadata.
+NO_METADATA = {"data_raw", "error_raw", "estimator", "diff_axis1", "diff_axis2", "pages", "x", "y", "z"}
+
+
+class NoResults(Exception):
+    """There is nothing to read, or it cannot be read."""
+
+
+class NoReader(NoResults):
+    """The files need pymchelper, which this Python does not have."""
+
+
+def name_file(name: str) -> str:
+    """Name the file of an estimator.
+
+    What a file's name cannot hold is percent-encoded.
+    """
+    quoted = quote(name, safe=" ()[]{}=+,;@!$&~^#")
+    return (quoted if not quoted.startswith(".") else "%2E" + quoted[1:])[:200] + ".json"
+
+
+def convert_results(results: Dict[str, Any], folder: Path) -> List[Path]:
+    """Convert the results of the task in this folder; return the new files."""
+    found = sorted({path for pattern in results["files"] for path in folder.glob(pattern) if path.is_file()})
+    if not found:
+        raise NoResults("there is no result: no file is named {}".format(" or ".join(results["files"])))
+    target, unfinished = folder / "pages", folder / ".pages"
+    for path in (target, unfinished):
+        shutil.rmtree(str(path), ignore_errors=True)
+    unfinished.mkdir()
+    convert = convert_binary if results["form"] == "convertmc" else convert_json
+    for path in found:
+        try:
+            convert(path, unfinished)
+        except NoReader:
+            raise
+        except Exception as error:  # whatever a reader says of a broken file
+            raise NoResults(f"{path.relative_to(folder)} cannot be read: {error or type(error).__name__}") from error
+    unfinished.rename(target)
+    return sorted(target.iterdir())
+
+
+def convert_json(path: Path, folder: Path) -> None:
+    """Bring a JSON file of estimators into lines, or link one that is so."""
+    try:
+        reader = pages.PagesReader(path)
+    except pages.UnreadablePages:
+        estimator = json.loads(path.read_text(encoding="utf-8"))
+        write_estimator(folder, str(estimator.get("name") or path.stem), estimator)
+        return
+    reader.close()
+    target = folder / name_file(reader.name or path.stem)
+    refuse_second(target)
+    try:
+        os.link(str(path), str(target))
+    except OSError:  # not on every file system
+        shutil.copyfile(str(path), str(target))
+
+
+def convert_binary(path: Path, folder: Path) -> None:
+    """Read a bdo or fort file by pymchelper."""
+    try:
+        from pymchelper.input_output import fromfile
+    except ImportError:
+        raise NoReader("pymchelper is not installed for this Python (pip install pymchelper)") from None
+    estimator = fromfile(str(path))
+    if estimator is None:
+        raise NoResults("pymchelper finds nothing in it")
+    metadata = describe_object(estimator)
+    found = [describe_page(page, number) for number, page in enumerate(estimator.pages)]
+    write_estimator(folder, name_estimator(path), {"metadata": metadata, "pages": found})
+
+
+def name_estimator(path: Path) -> str:
+    """Name the estimator of a binary file, without the number of the task.
+
+    >>> [name_estimator(Path(name)) for name in ("dose_0007.bdo", "dose.bdo", "beam001_fort.21")]
+    ['dose', 'dose', 'beam_fort.21']
+    """
+    if path.suffix in (".bdo", ".bdox"):
+        return re.sub(r"(?<=.)_*\d{4}$", "", path.stem)
+    return re.sub(r"\d{3}(?=_fort\.)", "", path.name)
+
+
+def describe_object(thing: Any) -> Dict[str, str]:
+    """Describe an object of pymchelper by its plain fields, as text."""
+    return {name: str(value).replace('"', "") for name, value in vars(thing).items() if name not in NO_METADATA}
+
+
+def describe_page(page: Any, number: int) -> Dict[str, Any]:
+    """Describe a page of pymchelper as the API shows it."""
+    metadata = describe_object(page)
+    metadata.setdefault("page_number", str(number))
+    metadata["data_order"] = str(page.data_order)
+    metadata["merge"] = MERGED_BY.get(metadata.get("page_normalized", ""), "mean")
+    described: Dict[str, Any] = {"dimensions": int(page.dimension), "metadata": metadata}
+    for number in range(page.dimension):
+        axis = page.plot_axis(number)
+        described[f"axis_dim{number + 1}"] = {
+            "name": str(axis.name), "unit": str(axis.unit), "values": axis.data.tolist()
+        }  # fmt: skip
+    values = page.data_raw.ravel().tolist() if page.dimension else [float(page.data_raw.item())]
+    described["data"] = {"name": str(page.name), "unit": str(page.unit), "values": values}
+    return described
+
+
+def write_estimator(folder: Path, name: str, estimator: Dict[str, Any]) -> None:
+    """Write the estimator in lines; refuse what has not the form."""
+    target = folder / name_file(name)
+    refuse_second(target)
+    with pages.PagesWriter(target, name, dict(estimator.get("metadata") or {})) as writer:
+        for page in estimator["pages"]:
+            if "values" not in page["data"]:
+                raise NoResults("a page has no values")
+            writer.write_page(page)
+
+
+def refuse_second(path: Path) -> None:
+    """Refuse a second estimator of the same name."""
+    if path.exists():
+        raise NoResults(f"two estimators have the name {path.stem}")
