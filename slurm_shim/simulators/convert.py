@@ -2,8 +2,9 @@
 
 They lie in the task's folder `pages/`.
 
-form: pages       JSON files as pages.py describes, in lines or not
-form: convertmc   binary files of SHIELD-HIT12A and FLUKA, read by pymchelper (https://pymchelper.readthedocs.io)
+    form: pages                     JSON files as pages.py describes, in lines or not
+    form: convertmc                 binary files of SHIELD-HIT12A and FLUKA, read by pymchelper
+    form: geant4_csv, topas_csv     tables (tables.py)
 """
 
 import json
@@ -11,13 +12,13 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List
-from urllib.parse import quote
+from typing import Any, Dict, List, Set
 
 if __package__:
-    from . import pages
-else:  # a plain file on a cluster
+    from . import pages, tables
+else:  # plain files on a cluster
     import pages  # type: ignore[import-not-found,no-redef]
+    import tables  # type: ignore[import-not-found,no-redef]
 
 # How SHIELD-HIT12A says that pages of several tasks are put together (page_normalized).
 MERGED_BY = {"0": "first", "1": "sum", "2": "mean", "3": "mean", "4": "concatenate"}
@@ -33,34 +34,51 @@ class NoReader(NoResults):
     """The files need pymchelper, which this Python does not have."""
 
 
-def name_file(name: str) -> str:
-    """Name the file of an estimator.
+def clean_name(name: str) -> str:
+    """Make a name that a file can have.
 
-    What a file's name cannot hold is percent-encoded.
+    >>> clean_name("dose/water"), clean_name(".x"), clean_name("")
+    ('dose_water', '_x', '_')
     """
-    quoted = quote(name, safe=" ()[]{}=+,;@!$&~^#")
-    return (quoted if not quoted.startswith(".") else "%2E" + quoted[1:])[:200] + ".json"
+    cleaned = re.sub(r"^\.|[/\x00-\x1f\x7f\ud800-\udfff]", "_", name) or "_"
+    return cleaned.encode()[:190].decode(errors="ignore")
 
 
-def convert_results(results: Dict[str, Any], folder: Path) -> List[Path]:
-    """Convert the results of the task in this folder; return the new files."""
-    found = sorted({path for pattern in results["files"] for path in folder.glob(pattern) if path.is_file()})
+def convert_results(results: Dict[str, Any], folder: Path, inputs: Set[str], primaries: int) -> List[Path]:
+    """Convert the results of the task in this folder; return new files.
+
+    Files of the input are no results, whatever they are called.
+    """
+    found = {path for pattern in results["files"] for path in folder.glob(pattern) if path.is_file()}
+    found = {path for path in found if str(path.relative_to(folder)) not in inputs}
     if not found:
-        raise NoResults("there is no result: no file is named {}".format(" or ".join(results["files"])))
+        raise NoResults(f"there is no result: no file is named {' or '.join(results['files'])}")
     target, unfinished = folder / "pages", folder / ".pages"
     for path in (target, unfinished):
         shutil.rmtree(str(path), ignore_errors=True)
     unfinished.mkdir()
-    convert = convert_binary if results["form"] == "convertmc" else convert_json
-    for path in found:
+    for path in sorted(found):
         try:
-            convert(path, unfinished)
+            convert_file(results["form"], path, unfinished, primaries)
         except NoReader:
             raise
         except Exception as error:  # whatever a reader says of a broken file
-            raise NoResults(f"{path.relative_to(folder)} cannot be read: {error or type(error).__name__}") from error
+            reason = str(error) or type(error).__name__
+            raise NoResults(f"{path.relative_to(folder)} cannot be read: {reason}") from error
     unfinished.rename(target)
     return sorted(target.iterdir())
+
+
+def convert_file(form: str, path: Path, folder: Path, primaries: int) -> None:
+    """Convert one file."""
+    if form == "pages":
+        convert_json(path, folder)
+    elif form == "convertmc":
+        convert_binary(path, folder)
+    else:
+        read = tables.read_geant4 if form == "geant4_csv" else tables.read_topas
+        found = read(path.read_text(encoding="utf-8", errors="replace"), primaries)
+        write_estimator(folder, path.stem, {"metadata": {"file_format": form}, "pages": found})
 
 
 def convert_json(path: Path, folder: Path) -> None:
@@ -72,7 +90,7 @@ def convert_json(path: Path, folder: Path) -> None:
         write_estimator(folder, str(estimator.get("name") or path.stem), estimator)
         return
     reader.close()
-    target = folder / name_file(reader.name or path.stem)
+    target = folder / f"{clean_name(reader.name or path.stem)}.json"
     refuse_second(target)
     try:
         os.link(str(path), str(target))
@@ -115,7 +133,8 @@ def describe_page(page: Any, number: int) -> Dict[str, Any]:
     metadata = describe_object(page)
     metadata.setdefault("page_number", str(number))
     metadata["data_order"] = str(page.data_order)
-    metadata["merge"] = MERGED_BY.get(metadata.get("page_normalized", ""), "mean")
+    if metadata.get("page_normalized") in MERGED_BY:
+        metadata["merge"] = MERGED_BY[metadata["page_normalized"]]
     described: Dict[str, Any] = {"dimensions": int(page.dimension), "metadata": metadata}
     for number in range(page.dimension):
         axis = page.plot_axis(number)
@@ -129,7 +148,7 @@ def describe_page(page: Any, number: int) -> Dict[str, Any]:
 
 def write_estimator(folder: Path, name: str, estimator: Dict[str, Any]) -> None:
     """Write the estimator in lines; refuse what has not the form."""
-    target = folder / name_file(name)
+    target = folder / f"{clean_name(name)}.json"
     refuse_second(target)
     with pages.PagesWriter(target, name, dict(estimator.get("metadata") or {})) as writer:
         for page in estimator["pages"]:

@@ -1,26 +1,27 @@
 """A small Monte-Carlo simulator: protons through layers of material.
 
-    python3 dummy.py -N SEED FOLDER
+    python3 dummy.py --seed SEED INPUT
 
-FOLDER/dummy.dat says what to simulate, a keyword and its values in each line; `#` begins a comment:
+INPUT is JSON that says what to simulate; everything but `primaries` may be left out:
 
-    NSTAT    10000          # primaries
-    ENERGY   150 1.5        # MeV, and its spread (standard deviation)
-    BEAM     0.5            # cm, width of the beam (standard deviation)
-    LAYER    water 18       # material and thickness in cm, in the order of the beam
-    LAYER    bone 2
-    BINS     100            # of the depth dose
-    MAP      50 20          # bins of the map: along the beam, and across from -WIDTH to WIDTH
-    WIDTH    5              # cm
-    PACE     0              # at most so many primaries in a second; 0: as fast as possible
-    FAIL     3 7            # tasks with these seeds fail half-way, to try that out
+    {
+      "primaries": 10000,
+      "energy_mev": 150, "energy_spread_mev": 1.5, "beam_width_cm": 0.5,
+      "layers": [{"material": "water", "thickness_cm": 18}, {"material": "bone", "thickness_cm": 2}],
+      "bins": 100,                                    of the depth dose
+      "map_bins": [20, 50], "map_width_cm": 5,        across (from -width to width) and along the beam
+      "pace": 0,                                      at most so many primaries in a second; 0: as fast as possible
+      "failing_seeds": [3, 7]                         tasks with these seeds fail half-way, to try that out
+    }
 
 A proton loses energy by the rule of Bragg and Kleeman (R = 0.0022 cm * E ** 1.77 in water), with a range that
 straggles, is deflected a little in every step, and is lost in a nuclear reaction now and then. It is meant to look
-right, not to be right. Progress goes to FOLDER/dummy_NNNN.log as SHIELD-HIT12A writes it, results to
-FOLDER/*.pages.json (pages.py). The same seed and primaries give the same results to the bit.
+right, not to be right. Progress goes to shieldhit_NNNN.log beside the input, as SHIELD-HIT12A writes it, and results to
+*.pages.json (pages.py). The same seed and input give the same results to the bit.
 """
 
+import difflib
+import json
 import math
 import random
 import sys
@@ -44,7 +45,11 @@ MATERIALS = {
 }  # fmt: skip
 REPORTS = 20
 # Bounds of what somebody may ask for by mistake.
-MOST_BINS, MOST_PRIMARIES = 5_000_000, 1_000_000_000
+BOUNDS = {
+    "primaries": (1, 1e9), "energy_mev": (1, 1000), "energy_spread_mev": (0, 100), "beam_width_cm": (0, 1000),
+    "bins": (1, 5e6), "map_bins": (1, 5000), "map_width_cm": (0.001, 1000), "pace": (0, 1e9),
+    "failing_seeds": (0, 2**31),
+}  # fmt: skip
 
 
 class Wrong(Exception):
@@ -52,17 +57,18 @@ class Wrong(Exception):
 
 
 class Setup(NamedTuple):
-    """What dummy.dat says."""
+    """What the input says."""
 
     primaries: int
-    energy: Tuple[float, float]
-    beam: float
-    layers: List[Tuple[str, float]]
-    bins: int
-    map_bins: Tuple[int, int]
-    width: float
-    pace: float
-    failing: List[int]
+    energy_mev: float = 150.0
+    energy_spread_mev: float = 1.5
+    beam_width_cm: float = 0.5
+    layers: Sequence[Tuple[str, float]] = (("water", 20.0),)
+    bins: int = 100
+    map_bins: Tuple[int, int] = (20, 50)
+    map_width_cm: float = 5.0
+    pace: float = 0.0
+    failing_seeds: Sequence[int] = ()
 
     @property
     def depth(self) -> float:
@@ -71,19 +77,19 @@ class Setup(NamedTuple):
 
 
 def main(arguments: List[str]) -> int:
-    """Run what the folder says; 2 when that cannot be simulated."""
+    """Run what the input says; 2 when that cannot be simulated."""
     try:
-        if len(arguments) != 3 or arguments[0] != "-N":
-            raise Wrong("usage: dummy.py -N SEED FOLDER")
-        seed, folder = int(arguments[1]), Path(arguments[2])
-        if seed < 1:
-            raise Wrong("the seed is at least 1")
-        setup = parse_setup((folder / "dummy.dat").read_text(encoding="utf-8"))
+        if len(arguments) != 3 or arguments[0] != "--seed":
+            raise Wrong("usage: dummy.py --seed SEED INPUT")
+        seed, path = int(arguments[1]), Path(arguments[2])
+        if seed < 0:
+            raise Wrong("the seed is at least 0")
+        setup = parse_setup(path.read_text(encoding="utf-8"))
     except (Wrong, ValueError, OSError) as problem:
         print(f"dummy: {problem}", file=sys.stderr)
         return 2
-    with (folder / f"dummy_{seed:04d}.log").open("w", encoding="utf-8", buffering=1) as log:
-        return simulate(setup, seed, folder, log.write)
+    with (path.parent / f"shieldhit_{seed:04d}.log").open("w", encoding="utf-8", buffering=1) as log:
+        return simulate(setup, seed, path.parent, log.write)
 
 
 def simulate(
@@ -109,9 +115,9 @@ def simulate(
                 sleep(max(0.0, began + number / setup.pace - clock()))
         left = (clock() - began) * (setup.primaries - number) / number
         write(f" Primary particle no. {number:7d} ETR: {format_duration(left)}\n")
-        if seed in setup.failing and number * 2 >= setup.primaries:
+        if seed in setup.failing_seeds and number * 2 >= setup.primaries:
             write(" Error: this seed is to fail\n")
-            print(f"dummy: seed {seed} is to fail (FAIL in dummy.dat)", file=sys.stderr)
+            print(f"dummy: seed {seed} is one of failing_seeds", file=sys.stderr)
             return 1
     for name, found in tally.build_estimators().items():
         metadata = {"number_of_primaries": str(setup.primaries), "file_format": "pages", "data_order": "F"}
@@ -137,60 +143,43 @@ def format_duration(seconds: float) -> str:
 
 
 def parse_setup(text: str) -> Setup:
-    """Parse dummy.dat; what is missing has a default."""
-    found: Dict[str, List[str]] = {}
-    layers = []
-    for number, line in enumerate(text.splitlines(), 1):
-        words = line.partition("#")[0].split()
-        if not words:
-            continue
-        keyword, values = words[0].upper(), words[1:]
-        if keyword == "LAYER":
-            layers.append(parse_layer(number, values))
-        elif keyword in ("NSTAT", "ENERGY", "BEAM", "BINS", "MAP", "WIDTH", "PACE", "FAIL", "TITLE"):
-            found[keyword] = values
-        else:
-            raise Wrong(f"dummy.dat, line {number}: there is no keyword {words[0]}")
-
-    def read(keyword: str, default: Sequence[float], least: float, most: float) -> List[float]:
-        try:
-            numbers = [float(word) for word in found.get(keyword, [])] or list(default)
-            if not all(least <= number <= most for number in numbers):
-                raise ValueError
-            return (numbers + list(default)[len(numbers) :])[: len(default)]
-        except ValueError:
-            raise Wrong(f"dummy.dat: {keyword} needs numbers from {least:g} to {most:g}") from None
-
-    energy, spread = read("ENERGY", (150, 1.5), 0, 1000)
-    along, across = read("MAP", (50, 20), 1, 5000)
-    setup = Setup(
-        primaries=int(read("NSTAT", [1000], 1, MOST_PRIMARIES)[0]),
-        energy=(energy, spread),
-        beam=read("BEAM", [0.5], 0, 1000)[0],
-        layers=layers or [("water", 20.0)],
-        bins=int(read("BINS", [100], 1, MOST_BINS)[0]),
-        map_bins=(int(along), int(across)),
-        width=read("WIDTH", [5], 0.001, 1000)[0],
-        pace=read("PACE", [0], 0, 1e9)[0],
-        failing=[int(word) for word in found.get("FAIL", []) if word.isdigit()],
-    )
-    if energy <= 0:
-        raise Wrong("dummy.dat: ENERGY needs more than 0 MeV")
-    return setup
+    """Parse the input; Wrong says what is wrong with it."""
+    said = json.loads(text)
+    if not isinstance(said, dict):
+        raise Wrong("the input is no JSON object")
+    for key in said:
+        if key not in Setup._fields:
+            near = difflib.get_close_matches(key, Setup._fields, 1)
+            raise Wrong(f"there is no key {key}{'; is it ' + near[0] + '?' if near else ''}")
+    if "primaries" not in said:
+        raise Wrong("the input does not say how many primaries there are")
+    for key, (least, most) in BOUNDS.items():
+        value = said.get(key, least)
+        for number in value if key in ("map_bins", "failing_seeds") and isinstance(value, list) else [value]:
+            if isinstance(number, bool) or not isinstance(number, (int, float)) or not least <= number <= most:
+                raise Wrong(f"{key} is a number from {least:g} to {most:g}, not {number}")
+    for key in ("primaries", "bins"):
+        if not isinstance(said.get(key, 1), int):
+            raise Wrong(f"{key} is a whole number")
+    if "map_bins" in said and [type(number) for number in said["map_bins"]] != [int, int]:
+        raise Wrong("map_bins are two whole numbers, across and along the beam")
+    if "layers" in said:
+        said["layers"] = [parse_layer(layer) for layer in said["layers"]]
+        if not said["layers"]:
+            raise Wrong("there are no layers")
+    return Setup(**said)
 
 
-def parse_layer(number: int, values: List[str]) -> Tuple[str, float]:
+def parse_layer(layer: Any) -> Tuple[str, float]:
     """Parse a layer: its material and its thickness."""
-    try:
-        material, thickness = values[0].lower(), float(values[1])
-    except (IndexError, ValueError):
-        raise Wrong(f"dummy.dat, line {number}: LAYER needs a material and a thickness in cm") from None
+    if not isinstance(layer, dict) or set(layer) != {"material", "thickness_cm"}:
+        raise Wrong("a layer has a material and a thickness_cm")
+    material, thickness = layer["material"], layer["thickness_cm"]
     if material not in MATERIALS:
-        known = ", ".join(sorted(MATERIALS))
-        raise Wrong(f"dummy.dat, line {number}: there is no material {material}, but {known}")
-    if not 0 < thickness <= 1000:
-        raise Wrong(f"dummy.dat, line {number}: a layer is at most 1000 cm thick")
-    return material, thickness
+        raise Wrong(f"there is no material {material}, but {', '.join(sorted(MATERIALS))}")
+    if isinstance(thickness, bool) or not isinstance(thickness, (int, float)) or not 0 < thickness <= 1000:
+        raise Wrong(f"a layer is more than 0 and at most 1000 cm thick, not {thickness}")
+    return material, float(thickness)
 
 
 # --- physics ---------------------------------------------------------------------------------------------------------
@@ -215,11 +204,11 @@ class Tracker:
     def track_primary(self, tally: "Tally") -> None:
         """Follow one proton until it stops, reacts or leaves."""
         draw, gauss = self.numbers.random, self.numbers.gauss
-        energy = max(0.1, gauss(*self.setup.energy))
+        energy = max(0.1, gauss(self.setup.energy_mev, self.setup.energy_spread_mev))
         reach = ALPHA * energy**POWER
         left = max(0.0, reach * gauss(1.0, STRAGGLING))
         energy = (left / ALPHA) ** (1 / POWER)
-        across, slope = gauss(0.0, self.setup.beam), 0.0
+        across, slope = gauss(0.0, self.setup.beam_width_cm), 0.0
         deposited = 0.0
         for number, water in enumerate(self.water):
             if left <= 0:
@@ -255,9 +244,11 @@ class Tally:
     def add_dose(self, number: int, across: float, lost: float, dose: float) -> None:
         """Add energy that was lost in a bin, at this distance from the axis."""
         self.dose.add(number, dose)
-        along, wide = self.setup.map_bins
+        wide, along = self.setup.map_bins
         place = (
-            int((across + self.setup.width) / (2 * self.setup.width) * wide) if abs(across) < self.setup.width else -1
+            int((across + self.setup.map_width_cm) / (2 * self.setup.map_width_cm) * wide)
+            if abs(across) < self.setup.map_width_cm
+            else -1
         )
         if place >= 0:
             self.map.add(number * along // self.setup.bins * wide + min(place, wide - 1), lost)
@@ -273,7 +264,7 @@ class Tally:
 
     def build_estimators(self) -> Dict[str, List[Dict[str, Any]]]:
         """Build the estimators with their pages."""
-        depth, width, (along, wide) = self.setup.depth, self.setup.width, self.setup.map_bins
+        depth, width, (wide, along) = self.setup.depth, self.setup.map_width_cm, self.setup.map_bins
         z = build_axis("Position (Z)", 0.0, depth, self.setup.bins)
         dose = {"dimensions": 1, "axis_dim1": z, "data": self._build_data("Dose", "MeV/g", self.dose)}
         fluence = {"dimensions": 1, "axis_dim1": z, "data": self._build_data("Fluence", "/primary", self.fluence)}

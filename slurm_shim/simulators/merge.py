@@ -85,13 +85,14 @@ def merge_simulation(work: Path, simulation: Dict[str, Any]) -> Dict[str, Any]:
     """Write the merged estimators; return the summary."""
     tasks, problems = collect_tasks(work, simulation)
     target = work / "results"
+    how = json.loads((work / "simulator.json").read_text(encoding="utf-8")).get("merge", "mean")
     while True:
         tasks = drop_odd_tasks(tasks, problems)
         target.mkdir(exist_ok=True)
         for path in target.iterdir():
             path.unlink()
         try:
-            estimators = merge_estimators(tasks, target, simulation.get("outputs") or [])
+            estimators = merge_estimators(tasks, target, simulation.get("outputs") or [], how)
             break
         except UnusableTask as problem:
             # From the beginning, so that every estimator is of the same tasks.
@@ -113,6 +114,9 @@ def merge_simulation(work: Path, simulation: Dict[str, Any]) -> Dict[str, Any]:
 def collect_tasks(work: Path, simulation: Dict[str, Any]) -> Tuple[List[TaskFiles], Dict[int, str]]:
     """Collect the tasks that ended well, and why others did not."""
     results = json.loads((work / "simulator.json").read_text(encoding="utf-8"))["results"]
+    inputs = {path.name for path in (work / "input").iterdir()}
+    # Where the input says no number of primaries, all tasks count alike.
+    is_counted = any(task["primaries"] for task in simulation["tasks"])
     tasks, problems = [], {}
     for task_id in sorted(task["task_id"] for task in simulation["tasks"]):
         folder = work / "tasks" / f"{task_id:04d}"
@@ -121,10 +125,10 @@ def collect_tasks(work: Path, simulation: Dict[str, Any]) -> Tuple[List[TaskFile
             if report["task_state"] != "COMPLETED":
                 raise ValueError(report.get("reason") or "it is {}".format(report["task_state"]))
             primaries = int(report["simulated_primaries"])
-            if primaries < 1:
+            if primaries < 1 and is_counted:
                 raise ValueError("it simulated no primaries")
             if not (folder / "pages").is_dir():  # pymchelper was not there, and may be here
-                convert.convert_results(results, folder)
+                convert.convert_results(results, folder, inputs, primaries)
             files = {path.name: path for path in (folder / "pages").glob("*.json")}
             if not files:
                 raise ValueError("it has no result")
@@ -156,7 +160,7 @@ def drop_odd_tasks(tasks: List[TaskFiles], problems: Dict[int, str]) -> List[Tas
 # --- estimators and pages --------------------------------------------------------------------------------------------
 
 
-def merge_estimators(tasks: List[TaskFiles], target: Path, outputs: List[str]) -> List[Dict[str, Any]]:
+def merge_estimators(tasks: List[TaskFiles], target: Path, outputs: List[str], how: str) -> List[Dict[str, Any]]:
     """Merge every estimator; return their names and pages."""
     files = sorted(tasks[0].files) if tasks else []
     # The editor's outputs are written in the order of their names.
@@ -167,10 +171,11 @@ def merge_estimators(tasks: List[TaskFiles], target: Path, outputs: List[str]) -
         try:
             for task in tasks:
                 readers.append(call_of(task.task_id, pages.PagesReader, task.files[file]))
-            name = shown_names.get(file) or readers[0].name
-            merger = EstimatorMerger(tasks, readers)
-            path = target / convert.name_file(name)
-            estimators.append({"name": name, "file": path.name, "pages": merger.write_estimator(path, name)})
+            name = convert.clean_name(shown_names.get(file) or readers[0].name)
+            while (target / f"{name}.json").exists():  # the editor lets two outputs have the same name
+                name += "_"
+            merger = EstimatorMerger(tasks, readers, how)
+            estimators.append({"name": name, "pages": merger.write_estimator(target / f"{name}.json", name)})
         finally:
             for reader in readers:
                 reader.close()
@@ -188,14 +193,16 @@ def call_of(task_id: int, function: Callable[..., Any], *arguments: Any) -> Any:
 class EstimatorMerger:
     """One estimator of all tasks, read side by side."""
 
-    def __init__(self, tasks: List[TaskFiles], readers: List[pages.PagesReader]) -> None:
+    def __init__(self, tasks: List[TaskFiles], readers: List[pages.PagesReader], how: str) -> None:
+        self.how = how
         self.ids = [task.task_id for task in tasks]
         self.readers = readers
         self.primaries = [read_primaries(reader, task) for reader, task in zip(readers, tasks)]
+        counts = self.primaries if all(self.primaries) else [1] * len(tasks)
         divisor = 0
-        for primaries in self.primaries:
-            divisor = math.gcd(divisor, primaries)
-        self.weights = [primaries // divisor for primaries in self.primaries]
+        for count in counts:
+            divisor = math.gcd(divisor, count)
+        self.weights = [count // divisor for count in counts]
 
     def write_estimator(self, path: Path, name: str) -> List[Dict[str, Any]]:
         """Write the merged estimator; return what its pages are."""
@@ -227,7 +234,7 @@ class EstimatorMerger:
         return heads[0]
 
     def _write_page(self, writer: pages.PagesWriter, page: Dict[str, Any]) -> None:
-        how = page["metadata"].get("merge", "mean")
+        how = page["metadata"].get("merge", self.how)
         average, propagate = {"first": (take_first, take_first), "sum": (add_values, add_errors)}.get(
             how, (average_values, propagate_errors)
         )

@@ -1,7 +1,8 @@
 """How far a simulator is, read from its log.
 
-The expressions stand in the simulator's definition. Each of `requested`, `done`, `remaining`, `estimated` and `ended` is looked for in every line. What it finds are its
-named groups (requested, done, remaining, hours, minutes, seconds), or, without names, its first group.
+The expressions stand in the simulator's definition: `requested`, `done` and `ended` are looked for in every line, from
+the first one on that `starts` finds. What they find are their named groups: requested, done, remaining, hours, minutes,
+seconds.
 """
 
 import re
@@ -12,19 +13,23 @@ from typing import Any, Callable, Dict, Optional, Pattern
 # A line that is longer is no line of progress.
 LINE_BYTES = 65536
 SECONDS = {"hours": 3600, "minutes": 60, "seconds": 1}
-NUMBERS = ("requested", "done", "remaining")
 
 
 class ProgressParser:
     """Finds numbers in lines of a log."""
 
-    def __init__(self, expressions: Dict[str, str]) -> None:
+    def __init__(self, expressions: Dict[str, Optional[str]]) -> None:
         self.patterns: Dict[str, Pattern[str]] = {name: re.compile(text) for name, text in expressions.items() if text}
+        self.starts = self.patterns.pop("starts", None)
 
     def parse_line(self, line: str) -> Dict[str, Any]:
         """Return what the line says: fields of a task's report, and `ended`."""
         numbers: Dict[str, float] = {}
         found: Dict[str, Any] = {}
+        if self.starts is not None:
+            if self.starts.search(line):
+                self.starts = None
+            return found
         for name, pattern in self.patterns.items():
             match = pattern.search(line)
             if match is None:
@@ -32,12 +37,10 @@ class ProgressParser:
             if name == "ended":
                 found["ended"] = True
                 continue
-            groups = {key: text for key, text in match.groupdict().items() if text is not None}
-            if not groups and name in NUMBERS and pattern.groups:
-                groups = {name: match.group(1)}
-            numbers.update(
-                (key, number) for key, number in zip(groups, map(read_number, groups.values())) if number is not None
-            )
+            for key, text in match.groupdict().items():
+                number = read_number(text or "")
+                if number is not None:
+                    numbers[key] = number
         if "done" in numbers:
             found["simulated_primaries"] = int(numbers["done"])
         if "requested" in numbers:

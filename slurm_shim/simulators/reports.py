@@ -140,7 +140,7 @@ class TaskReport:
         """Write how the task ended, at once."""
         self.fields.update(task_state=state, reason=reason, exit_code=exit_code, estimated_s=None)
         self.fields["end_time"] = format_time(self.now())
-        if state == "COMPLETED":
+        if state == "COMPLETED" and self.fields["requested_primaries"]:
             self.fields["simulated_primaries"] = self.fields["requested_primaries"]
         self.changed = True
         self.write(at_once=True)

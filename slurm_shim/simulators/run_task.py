@@ -4,8 +4,7 @@ Works in WORK/tasks/NNNN/, with the input files linked or copied there, the prim
 WORK/simulator.json says. Follows the simulator's log and keeps WORK/tasks/NNNN.json up to date (reports.py). Ends as
 the simulator does; 1 when the task failed for another reason.
 
-SIGTERM and SIGINT end the simulator and all that it started (CANCELED); so does SIGUSR1, by which SLURM can be told to
-say that the time limit is near (FAILED).
+SIGTERM, SIGINT and SIGUSR1 end the simulator and all that it started; the task is CANCELED then, and SLURM knows why.
 """
 
 import contextlib
@@ -18,8 +17,9 @@ import subprocess
 import sys
 import threading
 import time
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set
 
 if __package__:
     from . import convert, progress, reports
@@ -32,8 +32,17 @@ LOOK_EVERY_S = 0.5
 # What a simulator has to end by itself before it is killed; all is over before SLURM loses patience.
 GRACE_S = 3.0
 OUTPUT = "output.log"
-SIGNALS = {signal.SIGTERM: "CANCELED", signal.SIGINT: "CANCELED", signal.SIGUSR1: "FAILED"}
+SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 PLACEHOLDER = re.compile(r"\{(seed|primaries|work|input|programs|python)\}")
+
+
+class Spot(NamedTuple):
+    """Where a value stands: a line (from 0) of a file, and columns of it."""
+
+    path: Path
+    line: int
+    begin: int
+    end: int
 
 
 class Failed(Exception):
@@ -65,14 +74,13 @@ def main(arguments: List[str]) -> int:
     try:
         heed_signals()
         run.run_simulator()
-        convert_task(simulator, run.folder)
+        convert_task(work, simulator, run.folder, report.fields["requested_primaries"])
         ignore_signals()
         report.end("COMPLETED", exit_code=0)
         code = 0
     except Signaled as signaled:
         run.end_group()
-        reason = "the time limit is near" if signaled.number == signal.SIGUSR1 else f"ended by {signaled.number.name}"
-        report.end(SIGNALS[signaled.number], reason)
+        report.end("CANCELED", f"ended by {signaled.number.name}")
         code = 128 + signaled.number
     except Exception as problem:  # whatever it is, the simulator must not run on alone
         failed = problem if isinstance(problem, Failed) else Failed(f"{type(problem).__name__}: {problem}")
@@ -104,15 +112,20 @@ def ignore_signals() -> None:
         signal.signal(known, signal.SIG_IGN)
 
 
-def convert_task(simulator: Dict[str, Any], folder: Path) -> None:
+def convert_task(work: Path, simulator: Dict[str, Any], folder: Path, primaries: int) -> None:
     """Bring the results into the form that is merged."""
     try:
-        convert.convert_results(simulator["results"], folder)
+        convert.convert_results(simulator["results"], folder, list_input(work), primaries)
     except convert.NoReader as problem:
         # Who merges may have it.
         print(f"the results are left as they are: {problem}", file=sys.stderr)
     except convert.NoResults as problem:
         raise Failed(str(problem)) from problem
+
+
+def list_input(work: Path) -> Set[str]:
+    """List the names of the input's files."""
+    return {path.name for path in (work / "input").iterdir()}
 
 
 # --- input -----------------------------------------------------------------------------------------------------------
@@ -124,15 +137,12 @@ def prepare_folder(work: Path, folder: Path, simulator: Dict[str, Any], task: Di
     shutil.copytree(
         str(work / "input"), str(folder), copy_function=copy_file if simulator.get("copies_input") else link_file
     )
-    primaries, seed = simulator.get("primaries") or {}, simulator.get("seed") or {}
-    if seed.get("file"):
-        path = find_file(folder, seed["file"])
-        place = primaries.get("pattern") if primaries.get("file") == seed["file"] else None
-        text = set_number(read_text(path), seed["pattern"], task["seed"], seed.get("missing_line"), place)
-        replace_file(path, text)
-    if primaries.get("file"):
-        path = find_file(folder, primaries["file"])
-        replace_file(path, set_number(read_text(path), primaries["pattern"], task["primaries"]))
+    main = find_main_file(simulator, folder)
+    place, seed = simulator.get("primaries"), simulator.get("seed") or {}
+    if place and task["primaries"] > 0:
+        set_value(place, folder, task["primaries"], main)
+    if seed.get("pattern"):
+        set_value(seed, folder, task["seed"], main)
 
 
 def link_file(source: str, target: str) -> None:
@@ -145,63 +155,93 @@ def copy_file(source: str, target: str) -> None:
     shutil.copyfile(source, target)
 
 
-def find_file(folder: Path, pattern: str) -> Path:
-    """Find the first file of the input with this name or pattern."""
-    found = sorted(path for path in folder.glob(pattern) if path.is_file())
-    if not found:
-        raise Failed(f"the input has no file {pattern}")
-    return found[0]
+def find_main_file(simulator: Dict[str, Any], folder: Path) -> Optional[str]:
+    """Find the file that is given to the program.
+
+    The one with the number of primaries; else the first that is recognised.
+    """
+    place = simulator.get("primaries")
+    spot = find_spot(place, folder, None) if place else None
+    if spot is not None:
+        return spot.path.name
+    return next((name for glob in simulator["recognise"] for name in list_names(folder, glob)), None)
 
 
-def read_text(path: Path) -> str:
+def list_names(folder: Path, pattern: str) -> List[str]:
+    """List the files of the input with such a name."""
+    return sorted(path.name for path in folder.iterdir() if path.is_file() and fnmatchcase(path.name, pattern))
+
+
+def find_spot(place: Dict[str, Any], folder: Path, main: Optional[str]) -> Optional[Spot]:
+    """Find the first line that the place's pattern matches."""
+    pattern = re.compile(place["pattern"])
+    for name in list_names(folder, place["file"]) if place.get("file") else [main] if main else []:
+        for number, line in enumerate(read_lines(folder / name)):
+            match = pattern.search(line[:-1] if line.endswith("\r") else line)
+            if match is None:
+                continue
+            begin, end = (place["columns"][0] - 1, place["columns"][1]) if place.get("columns") else match.span(1)
+            if begin >= 0:
+                return Spot(folder / name, number, begin, end)
+    return None
+
+
+def set_value(place: Dict[str, Any], folder: Path, value: int, main: Optional[str]) -> None:
+    """Put the value into its place; add the line where it is missing."""
+    spot = find_spot(place, folder, main)
+    if spot is None and place.get("missing_line") is not None:
+        add_line(place, folder, main)
+        spot = find_spot(place, folder, main)
+    if spot is None:
+        return
+    text = place.get("form", "{value}").replace("{value}", str(value))
+    lines = read_lines(spot.path)
+    line = lines[spot.line]
+    if place.get("columns"):
+        end = "\r" if line.endswith("\r") else ""
+        line = line[: len(line) - len(end)].ljust(spot.end) + end
+        if len(text) > spot.end - spot.begin:
+            raise Failed(f"{text} does not fit columns {spot.begin + 1} to {spot.end} of {spot.path.name}")
+        text = text.rjust(spot.end - spot.begin)
+    lines[spot.line] = line[: spot.begin] + text + line[spot.end :]
+    replace_file(spot.path, lines)
+
+
+def add_line(place: Dict[str, Any], folder: Path, main: Optional[str]) -> None:
+    """Add the line in which the value will stand."""
+    names = list_names(folder, place["file"]) if place.get("file") else []
+    name = next(iter(names), main)
+    if name is None:
+        return
+    lines = read_lines(folder / name)
+    end = "\r" if lines[0].endswith("\r") else ""
+    at = len(lines) - (lines[-1] == "")
+    if place.get("before"):
+        before = re.compile(place["before"])
+        found = (
+            number for number, line in enumerate(lines) if before.search(line[:-1] if line.endswith("\r") else line)
+        )
+        at = next(found, at)
+    lines.insert(at, place["missing_line"] + end)
+    replace_file(folder / name, lines)
+
+
+def read_lines(path: Path) -> List[str]:
     """Read a file of the input, byte for byte."""
-    return path.read_bytes().decode("utf-8", "surrogateescape")
+    return path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
 
 
-def replace_file(path: Path, text: str) -> None:
+def replace_file(path: Path, lines: List[str]) -> None:
     """Put a file of the task's own in place of a link."""
     path.unlink()
-    path.write_bytes(text.encode("utf-8", "surrogateescape"))
-
-
-def set_number(
-    text: str, pattern: str, number: int, missing_line: Optional[str] = None, before: Optional[str] = None
-) -> str:
-    """Replace group 1 of the pattern wherever it is found.
-
-    Columns stay as wide as they were.
-    A line that is missing is added, above the line that `before` finds, or at the end.
-
-    >>> set_number("NSTAT  10000 ! all", r"NSTAT\\s+(\\d+)", 250)
-    'NSTAT    250 ! all'
-    >>> set_number("START 10\\nSTOP\\n", r"RANDOMIZ (.*)", 3, "RANDOMIZ {seed}", "START")
-    'RANDOMIZ 3\\nSTART 10\\nSTOP\\n'
-    """
-
-    def replace(match: Any) -> str:
-        start, end = match.span(1)
-        whole, offset = match.group(0), match.start(0)
-        return str(whole[: start - offset] + str(number).rjust(end - start) + whole[end - offset :])
-
-    changed, count = re.compile(pattern, re.MULTILINE).subn(replace, text)
-    if count:
-        return changed
-    if missing_line is None:
-        raise Failed(f"the input has no line for {pattern}")
-    line = missing_line.replace("{seed}", str(number)).rstrip("\n") + "\n"
-    place = re.compile(before, re.MULTILINE).search(text) if before else None
-    if place is None:
-        return text + ("" if text.endswith("\n") or not text else "\n") + line
-    begin = text.rfind("\n", 0, place.start(1) if place.re.groups else place.start()) + 1
-    return text[:begin] + line + text[begin:]
+    path.write_bytes("\n".join(lines).encode("utf-8", "surrogateescape"))
 
 
 def build_command(simulator: Dict[str, Any], work: Path, folder: Path, task: Dict[str, Any]) -> List[str]:
     """Build the argv of the simulator."""
-    inputs = [path for pattern in simulator.get("recognise") or [] for path in sorted(folder.glob(pattern))]
     values = {
         "seed": str(task["seed"]), "primaries": str(task["primaries"]), "work": str(folder),
-        "input": str(inputs[0] if inputs else folder), "programs": str(Path(__file__).resolve().parent),
+        "input": find_main_file(simulator, folder) or ".", "programs": str(Path(__file__).resolve().parent),
         "python": sys.executable or "python3",
     }  # fmt: skip
     words = [PLACEHOLDER.sub(lambda match: values[match.group(1)], word) for word in simulator["command"]]
@@ -306,7 +346,8 @@ class TaskRun:
 
     def _tell_end(self, code: int) -> str:
         """Tell how the simulator ended, with the last line that it printed."""
-        program = Path(self.simulator["command"][0]).name
+        names = [Path(word).name for word in self.simulator["command"]]
+        program = next((name for name in names if not PLACEHOLDER.search(name)), names[0])
         try:
             how = f"with exit code {code}" if code > 0 else f"by {signal.Signals(-code).name}"
         except ValueError:
