@@ -6,7 +6,7 @@ Beside it `simulations/ID/` has `input/` (the files as they were sent, and what 
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 from store.documents.models import VERSION, ServerFileModel
 
@@ -102,6 +102,5 @@ class Simulation(ServerFileModel):
     estimators: list[EstimatorFacts] = []
     is_partial: bool = False
     error: str | None = None
-    extra: dict[str, Any] = {}
     request_key: str | None = None
     request_hash: str | None = None

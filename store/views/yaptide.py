@@ -1,4 +1,4 @@
-"""Answers of the YAPTIDE family: simulations, their tasks and results. Pure.
+"""Answers of the YAPTIDE family. Pure.
 
 Every answer is an object with a `message`. Times are those of HTTP headers, as the real YAPTIDE writes them.
 """
@@ -152,14 +152,14 @@ def to_input_json(
 
     `files` are those of a task, so they have its share of the primaries.
     """
-    shown: dict[str, Any] = {
+    rows: dict[str, Any] = {
         "input_type": simulation.input_type,
         "input_files": dict(files),
         "number_of_all_primaries": simulation.requested_primaries,
     }
     if project is not None:
-        shown["input_json"] = project
-    return {"message": "Inputs", "input": shown}
+        rows["input_json"] = project
+    return {"message": "Inputs", "input": rows}
 
 
 def to_logs_json(simulation_id: str, files: Mapping[str, str]) -> dict[str, Any]:

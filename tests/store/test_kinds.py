@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from store.documents import Attempt, JobRecord, Run, RunJob, from_json, to_json
-from store.kinds import KINDS, Key, OpenDocument, find_open_record, find_open_run
+from store.kinds import KINDS, Key, OpenDocument, find_open_record, find_open_run, find_open_simulation
 from store.rules import runs
 from store.store import Store
+from tests.store.rules.simulations.samples import AT, ID, make_simulation
 
 
 def test_every_kind_is_a_folder_of_the_store(tmp_path: Path) -> None:
@@ -35,6 +36,31 @@ def test_what_is_followed_of_open_documents(tmp_path: Path) -> None:
         store.jobs.load()
         assert find_open_run(store.runs.get_entry("r")) == OpenDocument("here", ["7"])
         assert find_open_record(store.jobs.get_entry("j")) == OpenDocument("here", ["8"])
+    finally:
+        store.lock.release()  # type: ignore[union-attr]
+        store.files.close()
+
+
+@pytest.mark.parametrize(
+    ("why", "state", "settled_at", "open_document"),
+    [
+        ("it runs", "RUNNING", None, OpenDocument(None)),
+        ("it was cancelled, its jobs are not yet", "CANCELED", None, OpenDocument(None)),
+        ("nothing is left to do", "COMPLETED", AT, None),
+    ],
+)
+def test_which_simulations_are_followed(
+    tmp_path: Path, why: str, state: str, settled_at: str | None, open_document: OpenDocument | None
+) -> None:
+    store = Store(tmp_path / "store")
+    store.open()
+    try:
+        simulation = make_simulation(state=state, settled_at=settled_at)
+        store.simulations.path.joinpath(f"{ID}.json").write_bytes(to_json(simulation))
+        store.simulations.load()
+        entry = store.simulations.get_entry(ID)
+        assert find_open_simulation(entry) == open_document, why
+        assert entry.document == simulation and not store.list_problems()
     finally:
         store.lock.release()  # type: ignore[union-attr]
         store.files.close()

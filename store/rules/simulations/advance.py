@@ -95,7 +95,7 @@ def advance_simulation(
         changes["started_at"] = simulation.started_at or _find_first_start(tasks)
         if changes["state"] == "MERGING_RUNNING" and simulation.merging_at is None:
             changes["merging_at"] = to_rfc3339(now)
-    simulation = _change(simulation, changes)
+    simulation = _apply_changes(simulation, changes)
     if simulation.cancel_requested_at and run.status not in runs.ENDED:
         return simulation, [CancelRun(simulation.run_id)]
     if runs.is_open(run):
@@ -110,14 +110,14 @@ def _advance_without_run(simulation: Simulation, now: float) -> tuple[Simulation
         return simulation, [StartRun(simulation.run_id)]
     if simulation.state not in ENDED:
         simulation = _fail_simulation(simulation, GONE, now)
-    return _change(simulation, {"settled_at": to_rfc3339(now), "results": simulation.results or "missing"}), []
+    return _apply_changes(simulation, {"settled_at": to_rfc3339(now), "results": simulation.results or "missing"}), []
 
 
 def _keep_same(before: list[SimulationTask], after: list[SimulationTask]) -> list[SimulationTask]:
     return before if all(old is new for old, new in zip(before, after, strict=True)) else after
 
 
-def _change(simulation: Simulation, changes: Mapping[str, Any]) -> Simulation:
+def _apply_changes(simulation: Simulation, changes: Mapping[str, Any]) -> Simulation:
     """Return the simulation with the changes; the same one without any."""
     wanted = {name: value for name, value in changes.items() if value != getattr(simulation, name)}
     return simulation.model_copy(update=wanted) if wanted else simulation
@@ -138,7 +138,7 @@ def _end_simulation(simulation: Simulation, run: Run, now: float) -> Simulation:
     tasks = changes.get("tasks", simulation.tasks)
     has_gaps = any(task.state != "COMPLETED" for task in tasks)
     changes["is_partial"] = has_gaps and bool(simulation.estimators)
-    return _change(simulation, changes)
+    return _apply_changes(simulation, changes)
 
 
 def _end_task(task: SimulationTask, state: SimulationState, now: float) -> SimulationTask:
@@ -171,16 +171,16 @@ def find_end(simulation: Simulation, run: Run) -> tuple[SimulationState, str | N
 
 
 def describe_failures(failed: Sequence[SimulationTask], count: int) -> str:
-    """Say which tasks failed, and why the first ones did."""
-    told = "; ".join(f"task {task.task_id}: {task.reason or 'left no report'}" for task in failed[:TOLD_TASKS])
+    """Describe which tasks failed, and why the first ones did."""
+    reasons = "; ".join(f"task {task.task_id}: {task.reason or 'left no report'}" for task in failed[:TOLD_TASKS])
     more = f"; and {len(failed) - TOLD_TASKS} more" if len(failed) > TOLD_TASKS else ""
-    return f"{len(failed)} of {count} tasks failed: {told}{more}"
+    return f"{len(failed)} of {count} tasks failed: {reasons}{more}"
 
 
 def _fail_simulation(simulation: Simulation, error: str, now: float) -> Simulation:
     tasks = [states.apply_report(task, TaskReport("FAILED", reason=error), now) for task in simulation.tasks]
     changes = {"state": "FAILED", "error": error, "ended_at": to_rfc3339(now), "tasks": tasks}
-    return _change(simulation, changes)
+    return _apply_changes(simulation, changes)
 
 
 def find_due_time(simulation: Simulation, now: float) -> float | None:
@@ -202,14 +202,14 @@ def cancel_simulation(simulation: Simulation, now: float) -> Simulation:
         raise Conflict(f"Cannot cancel job which is in {simulation.state} state")
     tasks = [states.apply_report(task, TaskReport("CANCELED"), now) for task in simulation.tasks]
     at = to_rfc3339(now)
-    return _change(simulation, {"state": "CANCELED", "cancel_requested_at": at, "ended_at": at, "tasks": tasks})
+    return _apply_changes(simulation, {"state": "CANCELED", "cancel_requested_at": at, "ended_at": at, "tasks": tasks})
 
 
 def fail_unstarted(simulation: Simulation, error: str, now: float) -> Simulation:
     """Record that the simulation's run could not be planned."""
     if simulation.state not in ENDED:
         simulation = _fail_simulation(simulation, error, now)
-    return _change(simulation, {"settled_at": to_rfc3339(now), "results": "missing"})
+    return _apply_changes(simulation, {"settled_at": to_rfc3339(now), "results": "missing"})
 
 
 def report_task(simulation: Simulation, task_id: int, report: TaskReport, now: float) -> Simulation:
@@ -228,7 +228,7 @@ def report_task(simulation: Simulation, task_id: int, report: TaskReport, now: f
     tasks = [after if task is found else task for task in simulation.tasks]
     started = simulation.started_at or _find_first_start(tasks)
     state = states.find_state(tasks, None, simulation.state)
-    return _change(simulation, {"tasks": tasks, "state": state, "started_at": started})
+    return _apply_changes(simulation, {"tasks": tasks, "state": state, "started_at": started})
 
 
 def report_state(simulation: Simulation, state: str, now: float) -> Simulation:
@@ -242,7 +242,7 @@ def report_state(simulation: Simulation, state: str, now: float) -> Simulation:
         return simulation
     later = states.choose_later(simulation.state, next(known for known in states.ORDER if known == state))
     merging = to_rfc3339(now) if later == "MERGING_RUNNING" else None
-    return _change(simulation, {"state": later, "merging_at": simulation.merging_at or merging})
+    return _apply_changes(simulation, {"state": later, "merging_at": simulation.merging_at or merging})
 
 
 def record_results(
@@ -256,7 +256,7 @@ def record_results(
     changes: dict[str, Any] = {"results": "there" if is_there else "missing", "estimators": list(estimators)}
     if not is_there and simulation.state not in ENDED:
         changes["error"] = error or NO_RESULTS
-    return _change(simulation, changes)
+    return _apply_changes(simulation, changes)
 
 
 def parse_summary(data: Any) -> list[EstimatorFacts]:

@@ -103,7 +103,10 @@ def resolve_option(key: str, place: tuple[str, ...]) -> str:
 
 
 def check_value(name: str, value: Any, place: tuple[str, ...]) -> str | Literal[True] | None:
-    """Check the value of an option; True for one without, None to leave it out."""
+    """Check the value of an option; True for one without.
+
+    None leaves it out.
+    """
     kind = KINDS[name]
     if value is None or value is False:
         return None

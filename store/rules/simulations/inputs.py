@@ -1,4 +1,4 @@
-"""What the input of a simulation says: for which program, how many primaries. Pure.
+"""What the input of a simulation says. Pure.
 
 Where things stand in the files is told by the definition of the simulator. Lines end with a line feed; a carriage
 return before it belongs to the end.

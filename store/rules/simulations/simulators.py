@@ -233,7 +233,7 @@ def get_program(simulator: Simulator) -> str | None:
 
 
 def describe_missing_program(name: str, program: str, cluster: str = "") -> str:
-    """Say that the program is not there, and what to do about it."""
+    """Describe that the program is not there, and what to do about it."""
     place = f" on cluster {cluster}" if cluster else ""
     what = f"the program {program} of simulator {name} was not found{place}"
     return f"{what}: install it, or correct `command` in simulators/{name}.yaml"

@@ -244,7 +244,7 @@ def combine_ends(said: TaskReport, end: TaskEnd) -> TaskReport:
 
 
 def describe_end(end: TaskEnd, said: TaskReport) -> str:
-    """Say why a task failed: SLURM's word, unless the task knows better."""
+    """Describe why a task failed: SLURM's word, or what it says itself."""
     if end.state == "FAILED" and said.reason:
         return said.reason
     meaning = MEANINGS.get(end.state) or said.reason
