@@ -73,8 +73,8 @@ class Simulation(ServerFileModel):
     """One simulation, which is one run of an array of tasks and a merge.
 
     `is_begun` is whether its run was created, `results` whether they are here: None until that is known. The state is
-    the last one when nothing changes it any more, but the server is only done with it at `settled_at`. `options` are
-    those of the batch platform. Times are RFC 3339 in UTC.
+    the last one when nothing changes it any more, but the server is only done with it at `settled_at`. `left_out` says
+    which tasks the merge could not use, and why. `options` are those of the batch platform. Times are RFC 3339 in UTC.
     """
 
     version: int = VERSION
@@ -100,6 +100,7 @@ class Simulation(ServerFileModel):
     merging_at: str | None = None
     results: Literal["there", "missing"] | None = None
     estimators: list[EstimatorFacts] = []
+    left_out: dict[int, str] = {}
     is_partial: bool = False
     error: str | None = None
     request_key: str | None = None

@@ -60,7 +60,9 @@ def to_status_json(simulation: Simulation) -> dict[str, Any]:
         answer["error"] = simulation.error
     if simulation.is_partial:
         answer["partial"] = True
-        answer["missing_tasks"] = [task.task_id for task in tasks if task.state != "COMPLETED"]
+        answer["missing_tasks"] = [
+            task.task_id for task in tasks if task.state != "COMPLETED" or task.task_id in simulation.left_out
+        ]
     return answer
 
 

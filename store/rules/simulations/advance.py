@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from store.documents import EstimatorFacts, PageFacts, Run, Simulation, SimulationState, SimulationTask
 from store.errors import Conflict, Invalid, make_problem
@@ -52,6 +52,13 @@ class FetchResults:
 
 
 Step = StartRun | CancelRun | FetchResults
+
+
+class Summary(NamedTuple):
+    """What the merge made: estimators, and by task why it was left out."""
+
+    estimators: list[EstimatorFacts]
+    left_out: Mapping[int, str]
 
 
 def make_id(unique: str, platform: Literal["DIRECT", "BATCH"], now_text: str) -> str:
@@ -136,7 +143,7 @@ def _end_simulation(simulation: Simulation, run: Run, now: float) -> Simulation:
         # Of tasks of which nothing is known the run is over all the same.
         changes["tasks"] = [_end_task(task, state, now) for task in simulation.tasks]
     tasks = changes.get("tasks", simulation.tasks)
-    has_gaps = any(task.state != "COMPLETED" for task in tasks)
+    has_gaps = bool(simulation.left_out) or any(task.state != "COMPLETED" for task in tasks)
     changes["is_partial"] = has_gaps and bool(simulation.estimators)
     return _apply_changes(simulation, changes)
 
@@ -161,20 +168,28 @@ def find_end(simulation: Simulation, run: Run) -> tuple[SimulationState, str | N
         return "CANCELED", f"cancelled outside of Sluice: task {', '.join(cancelled[:TOLD_TASKS])}"
     merge = states.find_attempt(run, COLLECT)
     if simulation.results == "there" and simulation.estimators and merge and merge.state == "COMPLETED":
+        if simulation.left_out:
+            return "FAILED", f"left out of the results: {describe_tasks(simulation.left_out)}"
         return "COMPLETED", None
     if merge is not None and merge.state in slurm_states.CANCELLED:
         return "CANCELED", "the merge of the results was cancelled outside of Sluice"
     if merge is not None and merge.state not in (None, "COMPLETED"):
-        end = states.TaskEnd(merge.state or "", merge.error, merge.exit_code)
-        return "FAILED", f"the results could not be merged: {states.describe_end(end, TaskReport())}"
+        end = states.TaskEnd(merge.state or "", None, merge.exit_code)
+        reason = states.describe_end(end, TaskReport(reason=merge.error))
+        return "FAILED", f"the results could not be merged: {reason}"
     return "FAILED", simulation.error or run.error or NO_RESULTS
 
 
 def describe_failures(failed: Sequence[SimulationTask], count: int) -> str:
     """Describe which tasks failed, and why the first ones did."""
-    reasons = "; ".join(f"task {task.task_id}: {task.reason or 'left no report'}" for task in failed[:TOLD_TASKS])
-    more = f"; and {len(failed) - TOLD_TASKS} more" if len(failed) > TOLD_TASKS else ""
-    return f"{len(failed)} of {count} tasks failed: {reasons}{more}"
+    reasons = {task.task_id: task.reason or "left no report" for task in failed}
+    return f"{len(failed)} of {count} tasks failed: {describe_tasks(reasons)}"
+
+
+def describe_tasks(reasons: Mapping[int, str]) -> str:
+    """Describe what is with some tasks; of many, the first ones."""
+    first = "; ".join(f"task {task}: {reason}" for task, reason in list(reasons.items())[:TOLD_TASKS])
+    return first + (f"; and {len(reasons) - TOLD_TASKS} more" if len(reasons) > TOLD_TASKS else "")
 
 
 def _fail_simulation(simulation: Simulation, error: str, now: float) -> Simulation:
@@ -245,21 +260,21 @@ def report_state(simulation: Simulation, state: str, now: float) -> Simulation:
     return _apply_changes(simulation, {"state": later, "merging_at": simulation.merging_at or merging})
 
 
-def record_results(
-    simulation: Simulation, estimators: Sequence[EstimatorFacts], error: str | None = None
-) -> Simulation:
+def record_results(simulation: Simulation, summary: Summary | None, error: str | None = None) -> Simulation:
     """Record that the results are here.
 
     Without any, or with an error, they are missing.
     """
+    estimators = summary.estimators if summary else []
     is_there = bool(estimators) and error is None
-    changes: dict[str, Any] = {"results": "there" if is_there else "missing", "estimators": list(estimators)}
+    changes: dict[str, Any] = {"results": "there" if is_there else "missing", "estimators": estimators}
+    changes["left_out"] = dict(summary.left_out) if summary and is_there else {}
     if not is_there and simulation.state not in ENDED:
         changes["error"] = error or NO_RESULTS
     return _apply_changes(simulation, changes)
 
 
-def parse_summary(data: Any) -> list[EstimatorFacts]:
+def parse_summary(data: Any) -> Summary:
     """Parse what the merge says of its results. Raises Invalid.
 
     Names are those of files, so they have no slash.
@@ -270,7 +285,10 @@ def parse_summary(data: Any) -> list[EstimatorFacts]:
     found = [_parse_estimator(row) for row in rows]
     if sum(len(estimator.pages) for estimator in found) > MOST_PAGES:
         raise Invalid([make_problem(f"the summary of the merge has more than {MOST_PAGES} pages")])
-    return found
+    problems = data.get("problems")
+    given = problems if isinstance(problems, Mapping) else {}
+    numbers = {key: str(reason)[: states.LONGEST_REASON] for key, reason in given.items()}
+    return Summary(found, {int(key): reason for key, reason in numbers.items() if re.fullmatch(r"[0-9]{1,9}", key)})
 
 
 def _parse_estimator(row: Any) -> EstimatorFacts:

@@ -33,7 +33,7 @@ def test_times_are_what_the_client_parses() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "task", "shown"),
+    ("why", "task", "answered"),
     [
         ("it waits", {}, {"task_state": "PENDING", "requested_primaries": 5, "simulated_primaries": 0}),
         (
@@ -58,10 +58,10 @@ def test_times_are_what_the_client_parses() -> None:
         ),
     ],
 )  # fmt: skip
-def test_tasks(why: str, task: dict[str, Any], shown: dict[str, Any]) -> None:
+def test_tasks(why: str, task: dict[str, Any], answered: dict[str, Any]) -> None:
     made = SimulationTask(task_id=1, seed=7, requested_primaries=5, **task)
     default = {"task_id": 1, "last_update_time": "Sat, 21 Nov 2026 16:39:17 GMT"}
-    assert yaptide.to_task_json(made, MADE) == default | shown, why
+    assert yaptide.to_task_json(made, MADE) == default | answered, why
 
 
 def test_the_documented_state() -> None:
@@ -86,7 +86,7 @@ def test_a_failure_says_why_and_what_is_missing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "answer", "shown"),
+    ("why", "answer", "answered"),
     [
         ("not known yet", yaptide.to_status_json(make_simulation(state="UNKNOWN")),
          {"message": "Job state is unknown", "job_state": "UNKNOWN"}),
@@ -100,8 +100,8 @@ def test_a_failure_says_why_and_what_is_missing() -> None:
          {"message": "Clusters", "clusters": [{"cluster_name": "here"}, {"cluster_name": "lab"}]}),
     ],
 )  # fmt: skip
-def test_short_answers(why: str, answer: dict[str, Any], shown: dict[str, Any]) -> None:
-    assert answer == shown, why
+def test_short_answers(why: str, answer: dict[str, Any], answered: dict[str, Any]) -> None:
+    assert answer == answered, why
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from store.documents import EstimatorFacts, Run, Simulation, from_json, to_json
 from store.errors import Conflict, Invalid
 from store.rules import runs
 from store.rules.simulations import advance, states
-from store.rules.simulations.advance import CancelRun, FetchResults, StartRun
+from store.rules.simulations.advance import CancelRun, FetchResults, StartRun, Summary
 from store.rules.simulations.states import TaskReport
 from store.times import to_rfc3339
 from tests.store.rules.simulations.samples import (
@@ -29,7 +29,8 @@ from tests.store.rules.simulations.samples import (
 )
 
 START, CANCEL, FETCH = StartRun(RUN_ID), CancelRun(RUN_ID), FetchResults(RUN_ID)
-RESULTS = [EstimatorFacts(name="dose", file="dose.json")]
+RESULTS = Summary([EstimatorFacts(name="dose", file="dose.json")], {})
+NOTHING = Summary([], {})
 DONE = {1: TaskReport("COMPLETED", 5, 5), 2: TaskReport("COMPLETED", 5, 5)}
 ENDED_WELL = make_run(array("COMPLETED", t1="COMPLETED", t2="COMPLETED"), merge("COMPLETED"), status="completed")
 
@@ -95,7 +96,9 @@ def test_passes(
     ("why", "run", "results", "state", "is_partial", "error"),
     [
         ("all is well", ENDED_WELL, RESULTS, "COMPLETED", False, None),
-        ("nothing was left", ENDED_WELL, [], "FAILED", False, "no task left a result"),
+        ("nothing was left", ENDED_WELL, NOTHING, "FAILED", False, "no task left a result"),
+        ("a torn result", ENDED_WELL, RESULTS._replace(left_out={2: "it is torn"}), "FAILED", True,
+         "left out of the results: task 2: it is torn"),
         ("a task timed out", make_run(array("TIMEOUT", t1="COMPLETED", t2="TIMEOUT"), merge("COMPLETED"),
          status="failed"), RESULTS, "FAILED", True, "1 of 2 tasks failed: task 2: TIMEOUT: it reached its time limit"),
         ("a node failed", make_run(array("NODE_FAIL", t1="NODE_FAIL", t2="COMPLETED"), merge("COMPLETED"),
@@ -103,7 +106,7 @@ def test_passes(
         ("out of memory", make_run(array("OUT_OF_MEMORY", t1="OUT_OF_MEMORY", t2="COMPLETED"), merge("COMPLETED"),
          status="failed"), RESULTS, "FAILED", True,
          "1 of 2 tasks failed: task 1: OUT_OF_MEMORY: it used more memory than it had asked for"),
-        ("all failed", make_run(array("FAILED", t1="FAILED", t2="FAILED"), merge("FAILED"), status="failed"), [],
+        ("all failed", make_run(array("FAILED", t1="FAILED", t2="FAILED"), merge("FAILED"), status="failed"), NOTHING,
          "FAILED", False,
          "2 of 2 tasks failed: task 1: FAILED: exit code 1; task 2: FAILED: exit code 1"),
         ("one was scancelled", make_run(array("CANCELLED", t1="COMPLETED", t2="CANCELLED"), merge("COMPLETED"),
@@ -111,33 +114,32 @@ def test_passes(
         ("a failure counts more than that", make_run(array("FAILED", t1="FAILED", t2="CANCELLED"), merge("COMPLETED"),
          status="failed"), RESULTS, "FAILED", True, "1 of 2 tasks failed: task 1: FAILED: exit code 1"),
         ("the merge failed", make_run(array("COMPLETED", t1="COMPLETED", t2="COMPLETED"), merge("OUT_OF_MEMORY"),
-         status="failed"), [], "FAILED", False, "the results could not be merged: OUT_OF_MEMORY: it used more memory"
-         " than it had asked for"),
+         status="failed"), NOTHING, "FAILED", False,
+         "the results could not be merged: OUT_OF_MEMORY: it used more memory than it had asked for"),
         ("the merge left something and failed", make_run(array("COMPLETED", t1="COMPLETED", t2="COMPLETED"),
          merge("TIMEOUT"), status="failed"), RESULTS, "FAILED", False,
          "the results could not be merged: TIMEOUT: it reached its time limit"),
         ("the merge was cancelled", make_run(array("COMPLETED", t1="COMPLETED", t2="COMPLETED"), merge("CANCELLED"),
-         status="cancelled"), [], "CANCELED", False, "the merge of the results was cancelled outside of Sluice"),
-        ("the array is lost", make_run(array("LOST"), merge("COMPLETED"), status="failed"), [], "FAILED", False,
+         status="cancelled"), NOTHING, "CANCELED", False, "the merge of the results was cancelled outside of Sluice"),
+        ("the array is lost", make_run(array("LOST"), merge("COMPLETED"), status="failed"), NOTHING, "FAILED", False,
          "2 of 2 tasks failed: task 1: LOST: SLURM no longer knows how it ended; task 2: LOST: SLURM no longer knows "
          "how it ended"),
     ],
 )  # fmt: skip
-def test_ends(
-    why: str, run: Run, results: list[EstimatorFacts], state: str, is_partial: bool, error: str | None
-) -> None:
+def test_ends(why: str, run: Run, results: Summary, state: str, is_partial: bool, error: str | None) -> None:
     simulation, steps = step_on(make_simulation(), run)
     assert (steps, simulation.state in states.ENDED) == ([FETCH], False), "the results come first"
     simulation, steps = step_on(advance.record_results(simulation, results), run)
     assert (simulation.state, simulation.error, simulation.is_partial, steps) == (state, error, is_partial, []), why
     assert simulation.settled_at == simulation.ended_at == AT
+    assert from_json(Simulation, to_json(simulation), ID) == simulation
     assert all(task.state in states.ENDED for task in simulation.tasks)
 
 
 def test_many_failures_are_not_all_told() -> None:
     parts = {f"t{number}": "FAILED" for number in range(1, 8)}
     run = make_run(array("FAILED", **parts), merge("COMPLETED"), status="failed")
-    simulation, _ = step_on(advance.record_results(make_simulation(7), []), run)
+    simulation, _ = step_on(advance.record_results(make_simulation(7), None), run)
     assert simulation.error is not None and simulation.error.endswith("task 5: FAILED: exit code 1; and 2 more")
 
 
@@ -164,7 +166,7 @@ def test_a_refused_merge_ends_the_tasks() -> None:
     run = make_run(array("CANCELLED"), refused, status="failed", error="Submission failed: no", error_kind="refused")
     simulation, steps = step_on(simulation, run)
     assert steps == [FETCH]
-    simulation, _ = step_on(advance.record_results(simulation, []), run)
+    simulation, _ = step_on(advance.record_results(simulation, None), run)
     assert (simulation.state, simulation.error) == ("FAILED", "Submission failed: no")
 
 
@@ -200,7 +202,7 @@ def test_cancelling_while_it_runs() -> None:
     over = make_run(array("CANCELLED", t1="COMPLETED", t2="CANCELLED"), merge("CANCELLED"), status="cancelled")
     simulation, steps = step_on(simulation, over)
     assert steps == [FETCH], "logs, and what the tasks left"
-    simulation, steps = step_on(advance.record_results(simulation, [], "away"), over, now=NOW + 60)
+    simulation, steps = step_on(advance.record_results(simulation, None, "away"), over, now=NOW + 60)
     assert (simulation.state, simulation.error, simulation.ended_at, steps) == ("CANCELED", None, AT, [])
     assert (simulation.settled_at, simulation.results) == (to_rfc3339(NOW + 60), "missing")
 
@@ -271,7 +273,7 @@ def test_a_state_that_is_none() -> None:
                     {"name": "dose_", "pages": [{"page_number": 0, "page_name": "Dose", "page_dimension": 1}]},
                     {"name": "let"},
                 ],
-                "partial": False,
+                "problems": {"2": "it has no result", "x": ""},
             },
             ["dose_", "let"],
         ),
@@ -280,8 +282,9 @@ def test_a_state_that_is_none() -> None:
 )
 def test_summaries(why: str, data: Any, names: list[str]) -> None:
     found = advance.parse_summary(data)
-    assert [estimator.name for estimator in found] == names, why
-    assert [estimator.file for estimator in found] == [f"{name}.json" for name in names]
+    assert [estimator.name for estimator in found.estimators] == names, why
+    assert found.left_out == ({2: "it has no result"} if names else {})
+    assert [estimator.file for estimator in found.estimators] == [f"{name}.json" for name in names]
 
 
 @pytest.mark.parametrize(
@@ -302,7 +305,7 @@ def test_wrong_summaries(why: str, data: Any) -> None:
 
 
 def test_the_reason_why_results_are_missing_is_kept() -> None:
-    simulation = advance.record_results(make_simulation(), [], "the disk of lab is full")
+    simulation = advance.record_results(make_simulation(), None, "the disk of lab is full")
     simulation, _ = step_on(simulation, ENDED_WELL)
     assert (simulation.state, simulation.error) == ("FAILED", "the disk of lab is full")
 
@@ -353,6 +356,6 @@ def test_nothing_goes_back_and_all_ends(worlds: list[Any], has_results: bool) ->
         for old, new in zip(before.tasks, simulation.tasks, strict=True):
             assert new == old if old.state in states.ENDED else new.state != "PENDING" or old.state == "PENDING"
     simulation, _ = step_on(simulation, ENDED_WELL)
-    simulation, steps = step_on(advance.record_results(simulation, RESULTS if has_results else []), ENDED_WELL)
+    simulation, steps = step_on(advance.record_results(simulation, RESULTS if has_results else None), ENDED_WELL)
     assert simulation.state in states.ENDED and simulation.settled_at and steps == []
     assert all(task.state in states.ENDED for task in simulation.tasks)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from slurm_shim.simulators import run_task
 from store.errors import Invalid
 from store.rules.simulations import inputs
 from store.rules.simulations.simulators import Simulator, parse_simulator
@@ -190,13 +192,22 @@ def test_wrong_input(why: str, sim_type: str, files: dict[str, str], problem: st
         ("no share", "shieldhit", BEAM, 0, 1, BEAM),
     ],
 )
-def test_places_of_values(why: str, sim_type: str, text: str, primaries: int, seed: int, after: str) -> None:
+def test_places_of_values(
+    tmp_path: Path, why: str, sim_type: str, text: str, primaries: int, seed: int, after: str
+) -> None:
     simulator = SIMULATORS[sim_type]
     name = {"shieldhit": "beam.dat", "fluka": "a.inp", "topas": "a.txt", "geant4": "run.mac"}[sim_type]
     files = {name: text, "other": "START 1"}
     changed = inputs.set_seed(simulator, inputs.set_primaries(simulator, files, primaries), seed)
     assert changed == {name: after, "other": "START 1"}, why
     assert files[name] == text, "what was given stays"
+    (tmp_path / "input").mkdir()
+    for known, content in files.items():
+        (tmp_path / "input" / known).write_bytes(content.encode())
+    run_task.prepare_folder(tmp_path, tmp_path / "task", simulator.model_dump(), {"primaries": primaries, "seed": seed})
+    there = {path.name: path.read_bytes().decode() for path in (tmp_path / "task").iterdir()}
+    assert there == changed, "programs on the nodes do the same"
+    assert run_task.find_main_file(simulator.model_dump(), tmp_path / "task") == name
 
 
 def test_a_value_that_does_not_fit_its_columns() -> None:
