@@ -89,7 +89,7 @@ class Run(ServerFileModel):
     """One workflow run or sweep cell; its jobs in topological order.
 
     Times are RFC 3339, `not_before` and `retry_at` epoch seconds. `started_at` is the run's last start; attempts up to
-    `attempts_before` were made before it.
+    `attempts_before` were made before it. `simulation` is the id of the one that this is the run of.
     """
 
     version: int = VERSION
@@ -109,6 +109,7 @@ class Run(ServerFileModel):
     error_kind: ErrorKind | None = None
     refusal: Refusal | None = None
     sweep_run_id: int | None = None
+    simulation: str | None = None
     triggered_by: str | None = None
     request_key: str | None = None
     request_hash: str | None = None

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 from store.documents import Simulation
 from store.times import to_epoch
 
+DAY_S = 86_400
+
 
 class SimulationFacts(NamedTuple):
     """What lists and retention need of a simulation.
@@ -111,6 +113,19 @@ class SimulationIndex:
             return (ended if order_by == "end_time" else facts.created), facts.created, simulation_id
 
         return sorted(found, key=find_place, reverse=is_descending)
+
+    def list_expired(self, age_days: float | None, count: int | None, now: float) -> list[str]:
+        """List the ids of those that need not be kept, oldest first.
+
+        They ended longer ago than that, or there are so many newer ones; None keeps them. What is open stays.
+        """
+        ended = sorted((facts.ended or 0.0, name) for name, facts in self._iterate(None) if not facts.open)
+        surplus = 0 if count is None else max(0, len(ended) - count)
+        return [
+            name
+            for place, (at, name) in enumerate(ended)
+            if place < surplus or (age_days is not None and now - at > age_days * DAY_S)
+        ]
 
     def _iterate(self, owner: str | None) -> Iterator[tuple[str, SimulationFacts]]:
         if owner is not None:

@@ -23,7 +23,7 @@ def make_index() -> SimulationIndex:
     index = SimulationIndex()
     index.follow("a", None, make_facts(created=1, ended=30, state="COMPLETED", settled_at="x", run_id="ra"))
     index.follow("b", None, make_facts(created=2, state="RUNNING", run_id="rb"))
-    index.follow("c", None, make_facts(created=3, ended=20, state="FAILED", run_id="rc"))
+    index.follow("c", None, make_facts(created=3, ended=20, state="FAILED", settled_at="x", run_id="rc"))
     index.follow("d", None, make_facts("bob", created=4, state="RUNNING", run_id="rd"))
     return index
 
@@ -48,14 +48,29 @@ def test_order(why: str, asked: list[Any], ids: str) -> None:
 def test_what_changes_is_followed() -> None:
     index = make_index()
     before = dict(index.list_ordered("ann"))["b"]
-    after = before._replace(state="COMPLETED", ended=99.0)
+    after = before._replace(state="COMPLETED", ended=99.0, open=False)
+    assert index.count_open("ann") == 1
     index.follow("b", before, after)
     assert [row for row in index.list_ordered("ann") if row[0] == "b"] == [("b", after)]
-    assert (index.find_by_run("rb"), index.count_open("ann")) == ("b", 2)
+    assert (index.find_by_run("rb"), index.count_open("ann")) == ("b", 0)
     index.follow("b", after, None)
     assert (index.find_by_run("rb"), [name for name, _ in index.list_ordered("ann")]) == (None, ["c", "a"])
     index.follow("d", dict(index.list_ordered("bob"))["d"], None)
     assert (index.list_ordered("bob"), index.count_open("bob")) == ([], 0)
+
+
+@pytest.mark.parametrize(
+    ("why", "age_days", "count", "ids"),
+    [
+        ("all are kept", None, None, ""),
+        ("old ones go, open ones stay", 10, None, "ca"),
+        ("a few are kept", None, 1, "c"),
+        ("the newest of them", None, 5, ""),
+        ("both", 1e-9, 1, "ca"),
+    ],
+)
+def test_what_need_not_be_kept(why: str, age_days: float | None, count: int | None, ids: str) -> None:
+    assert "".join(make_index().list_expired(age_days, count, NOW)) == ids, why
 
 
 def test_facts_survive_a_checkpoint() -> None:
