@@ -21,7 +21,7 @@ import json
 import math
 import os
 from pathlib import Path
-from typing import Any, Dict, Iterable, Iterator, List, Optional
+from typing import Any, Dict, Iterable, List, Optional
 
 LINE_VALUES = 1024
 PAGES_BEGIN, ERRORS_BEGIN, VALUES_BEGIN, ERRORS_END = '"pages": [', '"errors": [', '"values": [', '], "values": ['
@@ -205,19 +205,9 @@ class PagesReader:
             raise UnreadablePages("a line is torn") from None
 
 
-def is_in_lines(path: Path) -> bool:
-    """Return whether the file is in the form that is read line by line."""
-    try:
-        PagesReader(path).close()
-    except UnreadablePages:
-        return False
-    return True
-
-
-def clean_values(values: Iterable[Any]) -> Iterator[Optional[float]]:
+def clean_values(values: Iterable[Any]) -> Numbers:
     """Replace what is not a number by None."""
-    for value in values:
-        yield value if isinstance(value, (int, float)) and math.isfinite(value) else None
+    return [value if isinstance(value, (int, float)) and math.isfinite(value) else None for value in values]
 
 
 def _drop_constant(_: str) -> None:

@@ -1,0 +1,1 @@
+"""Programs that run where a simulation runs."""
