@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any, Dict, List, Set
+from typing import Any, Callable, Dict, List, Optional, Set
 
 if __package__:
     from . import pages, tables
@@ -98,13 +98,21 @@ def convert_json(path: Path, folder: Path) -> None:
         shutil.copyfile(str(path), str(target))
 
 
-def convert_binary(path: Path, folder: Path) -> None:
-    """Read a bdo or fort file by pymchelper."""
+def find_reader() -> Optional[Callable[[str], Any]]:
+    """Find pymchelper's reader; None where it is not installed."""
     try:
         from pymchelper.input_output import fromfile
     except ImportError:
-        raise NoReader("pymchelper is not installed for this Python (pip install pymchelper)") from None
-    estimator = fromfile(str(path))
+        return None
+    return fromfile
+
+
+def convert_binary(path: Path, folder: Path) -> None:
+    """Read a bdo or fort file by pymchelper."""
+    read = find_reader()
+    if read is None:
+        raise NoReader("pymchelper is not installed for this Python (pip install pymchelper)")
+    estimator = read(str(path))
     if estimator is None:
         raise NoResults("pymchelper finds nothing in it")
     metadata = describe_object(estimator)

@@ -161,12 +161,17 @@ def parse_setup(text: str) -> Setup:
     for key in ("primaries", "bins"):
         if not isinstance(said.get(key, 1), int):
             raise Wrong(f"{key} is a whole number")
-    if "map_bins" in said and [type(number) for number in said["map_bins"]] != [int, int]:
+    for number in said.get("failing_seeds", []) if isinstance(said.get("failing_seeds", []), list) else [None]:
+        if not isinstance(number, int):
+            raise Wrong("failing_seeds is a list of whole numbers")
+    if "map_bins" in said and not (
+        isinstance(said["map_bins"], list) and [type(number) for number in said["map_bins"]] == [int, int]
+    ):
         raise Wrong("map_bins are two whole numbers, across and along the beam")
     if "layers" in said:
+        if not isinstance(said["layers"], list) or not said["layers"]:
+            raise Wrong("layers is a list of at least one layer")
         said["layers"] = [parse_layer(layer) for layer in said["layers"]]
-        if not said["layers"]:
-            raise Wrong("there are no layers")
     return Setup(**said)
 
 
@@ -175,7 +180,7 @@ def parse_layer(layer: Any) -> Tuple[str, float]:
     if not isinstance(layer, dict) or set(layer) != {"material", "thickness_cm"}:
         raise Wrong("a layer has a material and a thickness_cm")
     material, thickness = layer["material"], layer["thickness_cm"]
-    if material not in MATERIALS:
+    if not isinstance(material, str) or material not in MATERIALS:
         raise Wrong(f"there is no material {material}, but {', '.join(sorted(MATERIALS))}")
     if isinstance(thickness, bool) or not isinstance(thickness, (int, float)) or not 0 < thickness <= 1000:
         raise Wrong(f"a layer is more than 0 and at most 1000 cm thick, not {thickness}")

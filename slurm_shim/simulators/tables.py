@@ -35,15 +35,16 @@ def read_geant4(text: str, primaries: int) -> List[Dict[str, Any]]:
     """Read what /score/dumpQuantityToFile wrote, or dumpAllQuantities."""
     found = []
     for head, rows in split_blocks(text):
+        check_rows(head, rows)
         scorer = next((line.partition(":")[2].strip() for line in head if "primitive scorer name:" in line), "")
         columns = next((match for match in map(GEANT4_COLUMNS.match, head) if match), None)
-        if columns is None or not rows or min(map(len, rows)) < 4:
+        if columns is None or len(rows[0]) < 4:
             raise Bad("it is no scoring mesh of Geant4")
         names = [columns.group(number) or "ABC"[number - 1] for number in (1, 2, 3)]
-        sizes = [int(max(row[place] for row in rows)) + 1 for place in range(3)]
+        sizes = [count_bins([row[place] for row in rows]) for place in range(3)]
         axes = [Axis(name, "", -0.5, 1.0, size) for name, size in zip(names, sizes)]
         cells = [(row[:3], row[3]) for row in rows]
-        squares = [(row[:3], row[4]) for row in rows] if min(map(len, rows)) > 4 and primaries > 1 else None
+        squares = [(row[:3], row[4]) for row in rows] if len(rows[0]) > 4 and primaries > 1 else None
         page = build_page(scorer or "value", columns.group(4) or "", "sum", axes, cells)
         if squares is not None:
             totals = page["data"]["values"]
@@ -61,6 +62,7 @@ def read_topas(text: str, primaries: int) -> List[Dict[str, Any]]:
     if len(blocks) != 1:
         raise Bad("it is no table of TOPAS")
     head, rows = blocks[0]
+    check_rows(head, rows)
     axes = [
         Axis(match.group(1), match.group(4), 0.0, float(match.group(3)), int(match.group(2)))
         for match in map(TOPAS_AXIS.match, head) if match
@@ -69,7 +71,7 @@ def read_topas(text: str, primaries: int) -> List[Dict[str, Any]]:
     columns = quantity.group(3).split() if quantity else []
     if quantity is None or not set(columns) & set(TOPAS_COLUMNS):
         raise Bad("it is no table of TOPAS, or has neither sums nor means")
-    indexed = len(axes) if min(map(len, rows)) > len(columns) else 0
+    indexed = len(axes) if len(rows[0]) > len(columns) else 0
     axes = axes if indexed else []
     binned = next((match for match in map(TOPAS_BINNED.match, head) if match), None)
     shares = 1
@@ -79,7 +81,7 @@ def read_topas(text: str, primaries: int) -> List[Dict[str, Any]]:
         axes = [*axes, Axis(binned.group(1), binned.group(3), begin, width, shares)]
     # What is below the first bin and above the last one is left out.
     skipped = 1 if binned is not None else 0
-    if min(map(len, rows)) < indexed + (shares + skipped) * len(columns):
+    if len(rows[0]) < indexed + (shares + skipped) * len(columns):
         raise Bad("it has fewer columns than its head says")
 
     def pick(column: str) -> List[Tuple[List[float], float]]:
@@ -122,9 +124,15 @@ def split_blocks(text: str) -> Iterator[Tuple[List[str], List[List[float]]]]:
                 rows.append([float(cell) for cell in line.replace(",", " ").split()])
             except ValueError:
                 raise Bad(f"line {number} has a cell that is no number") from None
+    yield head, rows
+
+
+def check_rows(head: List[str], rows: List[List[float]]) -> None:
+    """Make sure that there are rows, all of the same length."""
     if not head or not rows:
         raise Bad("it has no head or no rows")
-    yield head, rows
+    if len(set(map(len, rows))) > 1:
+        raise Bad("its rows have not all the same number of columns")
 
 
 def build_page(
@@ -141,6 +149,13 @@ def build_page(
     return page
 
 
+def count_bins(indices: List[float]) -> int:
+    """Count the bins of an axis by its indices; no more than there are rows."""
+    if not all(0 <= index < len(indices) for index in indices):
+        raise Bad("it has an index that is none")
+    return int(max(indices)) + 1
+
+
 def fill_bins(axes: List[Axis], cells: List[Tuple[List[float], float]]) -> List[float]:
     """Put values into their bins, the first axis running fastest."""
     size = 1
@@ -148,6 +163,8 @@ def fill_bins(axes: List[Axis], cells: List[Tuple[List[float], float]]) -> List[
     for axis in axes:
         steps.append(size)
         size *= axis.bins
+    if size != len(cells):
+        raise Bad(f"it has {len(cells)} rows for {size} bins")
     values: List[Optional[float]] = [None] * size
     for indices, value in cells:
         for index, axis in zip(indices, axes):
