@@ -22,6 +22,7 @@ else:  # plain files on a cluster
 
 # How SHIELD-HIT12A says that pages of several tasks are put together (page_normalized).
 MERGED_BY = {"0": "first", "1": "sum", "2": "mean", "3": "mean", "4": "concatenate"}
+FLUKA = "fluka_binary"
 # What stands in pymchelper's objects beside metadata.
 NO_METADATA = {"data_raw", "error_raw", "estimator", "diff_axis1", "diff_axis2", "pages", "x", "y", "z"}
 
@@ -87,6 +88,8 @@ def convert_json(path: Path, folder: Path) -> None:
         reader = pages.PagesReader(path)
     except pages.UnreadablePages:
         estimator = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(estimator, dict) or not isinstance(estimator.get("pages"), list):
+            raise NoResults("it is no estimator with pages") from None
         write_estimator(folder, str(estimator.get("name") or path.stem), estimator)
         return
     reader.close()
@@ -116,7 +119,7 @@ def convert_binary(path: Path, folder: Path) -> None:
     if estimator is None:
         raise NoResults("pymchelper finds nothing in it")
     metadata = describe_object(estimator)
-    found = [describe_page(page, number) for number, page in enumerate(estimator.pages)]
+    found = [describe_page(page, number, str(estimator.file_format)) for number, page in enumerate(estimator.pages)]
     write_estimator(folder, name_estimator(path), {"metadata": metadata, "pages": found})
 
 
@@ -136,22 +139,34 @@ def describe_object(thing: Any) -> Dict[str, str]:
     return {name: str(value).replace('"', "") for name, value in vars(thing).items() if name not in NO_METADATA}
 
 
-def describe_page(page: Any, number: int) -> Dict[str, Any]:
+def describe_page(page: Any, number: int, file_format: str) -> Dict[str, Any]:
     """Describe a page of pymchelper as the API shows it."""
     metadata = describe_object(page)
     metadata.setdefault("page_number", str(number))
     metadata["data_order"] = str(page.data_order)
     if metadata.get("page_normalized") in MERGED_BY:
         metadata["merge"] = MERGED_BY[metadata["page_normalized"]]
-    described: Dict[str, Any] = {"dimensions": int(page.dimension), "metadata": metadata}
-    for number in range(page.dimension):
-        axis = page.plot_axis(number)
-        described[f"axis_dim{number + 1}"] = {
-            "name": str(axis.name), "unit": str(axis.unit), "values": axis.data.tolist()
-        }  # fmt: skip
-    values = page.data_raw.ravel().tolist() if page.dimension else [float(page.data_raw.item())]
+    values = page.data_raw.ravel().tolist()
+    axes = [page.plot_axis(number) for number in range(page.dimension)]
+    bins = 1
+    for axis in axes:
+        bins *= int(axis.n)
+    described: Dict[str, Any] = {"dimensions": len(axes), "metadata": metadata}
+    for number, axis in enumerate(axes, 1):
+        described[f"axis_dim{number}"] = build_axis(str(axis.name), str(axis.unit), axis.data.tolist())
+    if metadata.get("merge") == "concatenate" or (bins != len(values) and file_format == FLUKA):
+        # A list of particles; or one of several meshes in a file of FLUKA, whose bins pymchelper mixes up.
+        described = {"dimensions": 1, "metadata": metadata}
+        described["axis_dim1"] = build_axis("Number", "", [] if "merge" in metadata else list(range(len(values))))
+    elif bins != len(values):
+        raise NoResults(f"a page has {len(values)} values for {bins} bins")
     described["data"] = {"name": str(page.name), "unit": str(page.unit), "values": values}
     return described
+
+
+def build_axis(name: str, unit: str, values: List[Any]) -> Dict[str, Any]:
+    """Build an axis with the middle of each bin."""
+    return {"name": name, "unit": unit, "values": values}
 
 
 def write_estimator(folder: Path, name: str, estimator: Dict[str, Any]) -> None:
