@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 from typing import Any, NamedTuple
 
+from store.documents import SimulationTask
 from store.errors import Invalid, make_problem
 from store.rules.simulations.simulators import VALUE, Place, Seed, Simulator
 
@@ -137,6 +138,14 @@ def set_seed(simulator: Simulator, files: Files, seed: int) -> dict[str, str]:
     if simulator.seed is None or simulator.seed.argument:
         return dict(files)
     return set_value(simulator.seed, files, seed, find_main_file(simulator, files))
+
+
+def build_task_files(simulator: Simulator, files: Files, task: SimulationTask) -> dict[str, str]:
+    """Build the files that a task works with.
+
+    Raises Invalid where a value does not fit: of all tasks the first has most primaries, the last has the largest seed.
+    """
+    return set_seed(simulator, set_primaries(simulator, files, task.requested_primaries), task.seed)
 
 
 def set_value(place: Place | Seed, files: Files, value: int, main: str | None = None) -> dict[str, str]:

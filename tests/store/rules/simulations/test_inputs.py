@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from slurm_shim.simulators import run_task
+from store.documents import SimulationTask
 from store.errors import Invalid
 from store.rules.simulations import inputs
 from store.rules.simulations.simulators import Simulator, parse_simulator
@@ -130,7 +131,7 @@ def test_wrong_input(why: str, sim_type: str, files: dict[str, str], problem: st
             FLUKA,
             334,
             12,
-            FLUKA.replace("START         1000.0", "START          334.0").replace("1.0       7.0", "1.0      12.0"),
+            FLUKA.replace("START         1000.0", "START           334.").replace("1.0       7.0", "1.0      12.0"),
         ),
         (
             "FLUKA: the rest of a card stays",
@@ -138,7 +139,7 @@ def test_wrong_input(why: str, sim_type: str, files: dict[str, str], problem: st
             "RANDOMIZ         1.0       7.0     X\nSTART          1.0E5       2.0\n",
             5,
             1,
-            "RANDOMIZ         1.0       1.0     X\nSTART            5.0       2.0\n",
+            "RANDOMIZ         1.0       1.0     X\nSTART             5.       2.0\n",
         ),
         (
             "FLUKA: without a seed, a card before START",
@@ -146,7 +147,7 @@ def test_wrong_input(why: str, sim_type: str, files: dict[str, str], problem: st
             "TITLE\nSTART         1000.0\nSTOP\n",
             1000,
             9,
-            "TITLE\nRANDOMIZ         1.0       9.0\nSTART         1000.0\nSTOP\n",
+            "TITLE\nRANDOMIZ         1.0       9.0\nSTART          1000.\nSTOP\n",
         ),
         (
             "FLUKA: a card that is too short, with DOS lines",
@@ -154,7 +155,7 @@ def test_wrong_input(why: str, sim_type: str, files: dict[str, str], problem: st
             "RANDOMIZ         1.0\r\nSTART     10\r\n",
             5,
             2,
-            "RANDOMIZ         1.0       2.0\r\nSTART            5.0\r\n",
+            "RANDOMIZ         1.0       2.0\r\nSTART             5.\r\n",
         ),
         (
             "TOPAS: a line at the end",
@@ -198,7 +199,8 @@ def test_places_of_values(
     simulator = SIMULATORS[sim_type]
     name = {"shieldhit": "beam.dat", "fluka": "a.inp", "topas": "a.txt", "geant4": "run.mac"}[sim_type]
     files = {name: text, "other": "START 1"}
-    changed = inputs.set_seed(simulator, inputs.set_primaries(simulator, files, primaries), seed)
+    task = SimulationTask(task_id=1, seed=seed, requested_primaries=primaries)
+    changed = inputs.build_task_files(simulator, files, task)
     assert changed == {name: after, "other": "START 1"}, why
     assert files[name] == text, "what was given stays"
     (tmp_path / "input").mkdir()
@@ -211,8 +213,12 @@ def test_places_of_values(
 
 
 def test_a_value_that_does_not_fit_its_columns() -> None:
-    with pytest.raises(Invalid, match=r"123456789\.0 does not fit columns 11 to 20"):
-        inputs.set_primaries(SIMULATORS["fluka"], {"a.inp": FLUKA}, 123_456_789)
+    task = SimulationTask(task_id=1, seed=1, requested_primaries=1_234_567_890)
+    with pytest.raises(Invalid, match=r"1234567890\. does not fit columns 11 to 20"):
+        inputs.build_task_files(SIMULATORS["fluka"], {"a.inp": FLUKA}, task)
+    task = SimulationTask(task_id=1, seed=10**9, requested_primaries=5)
+    with pytest.raises(Invalid, match=r"1000000000\.0 does not fit columns 21 to 30"):
+        inputs.build_task_files(SIMULATORS["fluka"], {"a.inp": FLUKA}, task)
 
 
 def test_a_seed_in_a_file_that_is_not_there() -> None:
