@@ -211,27 +211,28 @@ class EstimatorMerger:
         described: List[Dict[str, Any]] = []
         with pages.PagesWriter(path, name, metadata) as writer:
             while True:
-                page = self._read_page()
+                page = self._read_page(writer)
                 if page is None:
                     return described
                 number = len(described)
-                page["metadata"] = dict(page.get("metadata") or {}, page_number=str(number))
+                page["metadata"] = dict(page["metadata"] or {}, page_number=str(number))
                 described.append(
                     {
                         "page_number": number,
                         "page_name": page["data"].get("name", ""),
-                        "page_dimension": page.get("dimensions", 0),
+                        "page_dimension": page["dimensions"],
                     }
                 )
                 self._write_page(writer, page)
 
-    def _read_page(self) -> Optional[Dict[str, Any]]:
-        heads = self._call_all(pages.PagesReader.read_page)
-        shapes = [head and {name: value for name, value in head.items() if name != "metadata"} for head in heads]
-        for task_id, shape in zip(self.ids, shapes):
-            if shape != shapes[0]:
+    def _read_page(self, writer: pages.PagesWriter) -> Optional[Dict[str, Any]]:
+        """Read the head of the next page, and write its axes."""
+        first: Optional[Dict[str, Any]] = call_of(self.ids[0], self.readers[0].read_page, writer.write_line)
+        for task_id, reader in zip(self.ids[1:], self.readers[1:]):
+            page = call_of(task_id, reader.read_page)
+            if (page and page["shape"]) != (first and first["shape"]):
                 raise UnusableTask(task_id, f"its pages are not those of task {self.ids[0]}")
-        return heads[0]
+        return first
 
     def _write_page(self, writer: pages.PagesWriter, page: Dict[str, Any]) -> None:
         how = page["metadata"].get("merge", self.how)
@@ -241,7 +242,7 @@ class EstimatorMerger:
         if how == "concatenate":
             self._concatenate_values(writer, page)
         elif all(reader.has_errors for reader in self.readers):
-            writer.begin_page(page, errors=True)
+            writer.begin_data(page["metadata"], page["data"], errors=True)
             self._write_combined(writer, propagate)
             self._call_all(pages.PagesReader.begin_values)
             writer.begin_values()
@@ -249,7 +250,7 @@ class EstimatorMerger:
         elif average is average_values and len(self.readers) > 1:
             self._write_spread(writer, page)
         else:
-            writer.begin_page(page, errors=False)
+            writer.begin_data(page["metadata"], page["data"], errors=False)
             self._call_all(skip_errors)
             self._write_combined(writer, average)
         self._call_all(pages.PagesReader.end_page)
@@ -261,7 +262,7 @@ class EstimatorMerger:
 
     def _write_spread(self, writer: pages.PagesWriter, page: Dict[str, Any]) -> None:
         """Write means, and errors from how far the tasks differ."""
-        writer.begin_page(page, errors=True)
+        writer.begin_data(page["metadata"], page["data"], errors=True)
         self._call_all(skip_errors)
         means = array("d")
         for rows in self._read_rows():
@@ -274,7 +275,7 @@ class EstimatorMerger:
 
     def _concatenate_values(self, writer: pages.PagesWriter, page: Dict[str, Any]) -> None:
         """Write the values of all tasks after each other."""
-        writer.begin_page(page, errors=False)
+        writer.begin_data(page["metadata"], page["data"], errors=False)
         self._call_all(skip_errors)
         for reader, task_id in zip(self.readers, self.ids):
             while True:

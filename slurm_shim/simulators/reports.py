@@ -77,13 +77,13 @@ class Messenger:
             self.thread = threading.Thread(target=self._send_all, daemon=True)
             self.thread.start()
 
-    def close(self) -> None:
+    def close(self, patience_s: float = POST_TIMEOUT_S) -> None:
         """Wait a little for the last message."""
         if self.thread is not None:
             with self.changed:
                 self.closed = True
                 self.changed.notify()
-            self.thread.join(POST_TIMEOUT_S)
+            self.thread.join(patience_s)
 
     def _send_all(self) -> None:
         while True:

@@ -29,7 +29,7 @@ else:  # plain files on a cluster
     import reports  # type: ignore[import-not-found,no-redef]
 
 LOOK_EVERY_S = 0.5
-# What a simulator has to end by itself before it is killed; all is over before SLURM loses patience.
+# What a simulator has to end by itself before it is killed; with its report, all is over within 5 seconds.
 GRACE_S = 3.0
 OUTPUT = "output.log"
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
@@ -90,7 +90,7 @@ def main(arguments: List[str]) -> int:
         code = failed.exit_code
     if report.fields["reason"]:
         print(f"task {number}: {report.fields['reason']}", file=sys.stderr)
-    messenger.close()
+    messenger.close(1.0 if report.fields["task_state"] == "CANCELED" else reports.POST_TIMEOUT_S)
     return code
 
 

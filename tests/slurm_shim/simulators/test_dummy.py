@@ -56,15 +56,15 @@ def test_the_map_runs_across_first(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "one", "other", "same"),
+    ("why", "first", "second", "same"),
     [
         ("the same", {"seed": 4}, {"seed": 4}, True),
         ("another seed", {"seed": 4}, {"seed": 5}, False),
         ("other primaries", {"seed": 4}, {"seed": 4, "primaries": 99}, False),
     ],
 )
-def test_seeds(tmp_path: Path, why: str, one: Any, other: Any, same: bool) -> None:
-    assert (simulate(tmp_path / "a", **one)[2] == simulate(tmp_path / "b", **other)[2]) is same, why
+def test_seeds(tmp_path: Path, why: str, first: Any, second: Any, same: bool) -> None:
+    assert (simulate(tmp_path / "a", **first)[2] == simulate(tmp_path / "b", **second)[2]) is same, why
 
 
 def test_errors_say_how_far_seeds_differ(tmp_path: Path) -> None:

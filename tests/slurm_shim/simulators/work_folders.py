@@ -100,3 +100,24 @@ def read_result(work: Path, name: str = "dose", page: int = 0) -> tuple[list[Any
 def read_summary(work: Path) -> dict[str, Any]:
     """Read what the merge says of its results."""
     return json.loads((work / "summary.json").read_text())
+
+
+# What the system says of a child counts its parent's memory too, before the program begins; the program itself knows.
+MEASURED = """
+import runpy, sys
+sys.argv = sys.argv[1:]
+try:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+except SystemExit as end:
+    assert not end.code
+print(next(line for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+"""
+
+
+def measure_merge(work: Path) -> int:
+    """Merge in a process of its own; return the most memory it had, in KB."""
+    program = str(work / "programs/merge.py")
+    environment = {"PYTHONPATH": str(work / "programs")}
+    words = [sys.executable, "-c", MEASURED, program, str(work)]
+    ended = subprocess.run(words, capture_output=True, text=True, check=True, env=environment)
+    return int(ended.stdout.split("VmHWM:")[1].split()[0])
