@@ -16,8 +16,8 @@ PROGRAMS = sorted(read_programs())
 # What is used of the standard library is in that of 3.6 too; not there are dataclasses and contextvars, for example.
 OLD = {
     "array", "collections", "contextlib", "datetime", "difflib", "fnmatch", "hashlib", "itertools", "json", "math",
-    "operator", "os", "pathlib", "random", "re", "resource", "shutil", "signal", "subprocess", "sys", "threading", "time",
-    "typing", "urllib",
+    "operator", "os", "pathlib", "random", "re", "resource", "shutil", "signal", "subprocess", "sys", "threading",
+    "time", "typing", "urllib",
 }  # fmt: skip
 # Names that came after 3.6, and would only be missed on a node.
 LATER = {
