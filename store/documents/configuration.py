@@ -23,6 +23,7 @@ from store.documents.models import (
     NODELIST,
     PARTITION,
     PATH,
+    REPORT_URL,
     TIME,
     VERSION,
     OneLine,
@@ -278,6 +279,15 @@ class SmtpConfig(UserFileModel):
         return self
 
 
+class YaptideConfig(UserFileModel):
+    """Simulations: where their tasks reach the server.
+
+    None is the server's own URL for the embedded cluster, and no URL for others.
+    """
+
+    report_url: Annotated[str, Field(pattern=REPORT_URL, max_length=1000)] | None = None
+
+
 class Threshold(UserFileModel):
     """Above which value an alert is a warning, and critical."""
 
@@ -359,3 +369,4 @@ class Config(SrunxConfig):
     limits: Limits = Limits()
     exports: ExportsConfig = ExportsConfig()
     smtp: SmtpConfig | None = None
+    yaptide: YaptideConfig = YaptideConfig()

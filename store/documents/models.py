@@ -22,6 +22,7 @@ LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 DOMAIN = rf"{LABEL}(\.{LABEL}){{0,20}}"
 ATOM = r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]{1,64}"
 ADDRESS = rf"^{ATOM}(\.{ATOM}){{0,20}}@{DOMAIN}$"
+REPORT_URL = r"^https?://[A-Za-z0-9.\[\]:_-]+(/[A-Za-z0-9._~/-]*)?$"
 HOOK = r"^https://hooks\.slack\.com/services/\S+$"
 VARIABLE = re.compile(r"^[A-Za-z_][A-Za-z0-9_]*$")
 

@@ -1,0 +1,1 @@
+"""Simulations: particles tracked in many tasks, and their results merged."""
