@@ -51,6 +51,7 @@ from engine.config import configuration
 from engine.families import s9s as s9s_operations
 from engine.families import srtslurm as srtslurm_operations
 from engine.families import srunx as srunx_operations
+from engine.families import yaptide as yaptide_operations
 from engine.live import sockets
 from engine.monitoring import cluster_status, overview, prometheus
 from engine.monitoring.request_counts import NO_OPERATION
@@ -86,7 +87,7 @@ from store.contract import dump_contract, find_needed_components, load_contract
 from store.contract_export import export_family
 from store.indexes.bodies import Answer, Body, Versioned
 from store.operations import FORM, JSON, RAW, Specification, list_operations, parse_form
-from store.views import s9s, srunx
+from store.views import s9s, srunx, yaptide
 
 HERE = Path(__file__).resolve().parent
 VERSION = "0.1.0"
@@ -140,6 +141,7 @@ class Family:
     has_rates: bool = False  # requests are counted within the rates of access.yaml
     envelopes: Mapping[str, Callable[[Refusal], bytes]] = field(default_factory=dict)  # of operations that differ
     aliases: Mapping[str, str] = field(default_factory=dict)  # {"/v1": "/api/v1"}: the same operations
+    any_media_type: bool = False  # bodies are JSON, whatever their Content-Type says
     cors: Collection[str] = ()  # origins whose pages may read, beside those in access.yaml
 
 
@@ -154,6 +156,11 @@ def write_detail(refusal: Refusal) -> bytes:
 def write_s9s_error(refusal: Refusal) -> bytes:
     """Write a refusal as the S9S document does."""
     return jsons.dump_json(s9s.to_error_json(**vars(refusal), now=time.time()))
+
+
+def write_yaptide_error(refusal: Refusal) -> bytes:
+    """Write a refusal as YAPTIDE does."""
+    return jsons.dump_json(yaptide.to_error_json(refusal.message, refusal.problems))
 
 
 def write_oauth_error(refusal: Refusal) -> bytes:
@@ -220,6 +227,14 @@ FAMILIES = (
         headers=lambda _caller, window: access.list_rate_headers(window),
         has_rates=True,
         envelopes={"s9s_create_token": write_oauth_error},
+    ),
+    Family(
+        name="yaptide",
+        roots=("/jobs", "/auth", "/user", "/tasks", "/results", "/estimators", "/inputs", "/logfiles", "/clusters"),
+        envelope=write_yaptide_error,
+        credentials={"bearer": access.check_bearer, "session": access.check_session},
+        statuses={("yaptide", errors.Invalid): 400},
+        any_media_type=True,
     ),
     Family(
         name="sluice",
@@ -1153,6 +1168,8 @@ def require_media_type(call: Call, *kinds: str) -> None:
     A form that a foreign page can send without asking is taken only where it brings a secret along and changes nothing.
     """
     kind = read_media_type(call)
+    if call.family.any_media_type:
+        return  # check_origin keeps foreign pages out, which may send some kinds without asking
     if kind not in kinds and not (JSON in kinds and kind.startswith("application/") and kind.endswith("+json")):
         # Only what this operation takes is named.
         takes_raw = call.endpoint is not None and call.endpoint.spec.raw_limit_bytes is not None
@@ -1406,6 +1423,13 @@ operations(**srtslurm_operations.OPERATIONS)
 def srtslurm_get_health(server: Server) -> Data:
     """Check whether reports are accepted."""
     return {"status": "ok"}  # `server` is there: without one there is no place to keep them
+
+
+# ====================================================================================================================
+# Operations: YAPTIDE
+# ====================================================================================================================
+
+operations(**yaptide_operations.OPERATIONS)
 
 
 # ====================================================================================================================

@@ -64,14 +64,20 @@ VALIDATORS: dict[tuple[str, str, int], jsonschema_rs.Validator] = {}
 
 
 ENVELOPES = {
-    name: validator({"$ref": f"#/components/schemas/{name}"}) for name in ("Error", "S9sError", "S9sTokenError")
+    name: validator({"$ref": f"#/components/schemas/{name}"})
+    for name in ("Error", "S9sError", "S9sTokenError", "YaptideError")
 }  # of refusals, by family
+
+
+YAPTIDE = re.compile("/(jobs|auth|user|tasks|results|estimators|inputs|logfiles|clusters)(/|$)")
 
 
 def find_envelope(method: str, path: str) -> jsonschema_rs.Validator:
     """The shape of a refusal of this path."""
     if (method, path) == ("POST", "/oauth/token"):
         return ENVELOPES["S9sTokenError"]
+    if YAPTIDE.match(path):
+        return ENVELOPES["YaptideError"]
     return ENVELOPES["S9sError" if re.match(r"(/api)?/v1(/|$)|/oauth(/|$)", path) else "Error"]
 
 

@@ -5,16 +5,20 @@ Every answer is an object with a `message`. Times are those of HTTP headers, as 
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
 from email.utils import formatdate
 from typing import Any
 
 from store.documents import EstimatorFacts, Simulation, SimulationTask
-from store.errors import Invalid, NotYet, make_problem
+from store.errors import Invalid, NotYet, make_problem, split_problem
 from store.indexes.simulations import SimulationFacts
 from store.times import to_epoch
 
 SERVER = "Yaptide"
+# As marshmallow, which the real YAPTIDE checks queries with, calls what may be wrong with them.
+FIELD_PROBLEMS = {"extra_forbidden": "Unknown field.", "missing": "Missing data for required field."}
+TOLD_PROBLEMS = 10
 SUBMITTED = {"DIRECT": "Job submitted", "BATCH": "Batch job submitted"}
 STATUS, CANCELLED = "Job status", "Job cancelled"
 # So many pages are asked for at once.
@@ -33,6 +37,39 @@ def format_time(text: str | None) -> str | None:
 def format_epoch(epoch_s: float | None) -> str | None:
     """Format epoch seconds as HTTP does; None stays None."""
     return None if epoch_s is None else formatdate(int(epoch_s), usegmt=True)
+
+
+# --- refusals
+
+
+def to_error_json(message: str, problems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Build a refusal: a message, and each wrong query parameter beside it.
+
+    The client shows the message as a part of a page, so the characters of HTML are escaped.
+    """
+    found = [(*split_problem(problem), problem) for problem in problems]
+    in_query = [(field, problem) for field, _, problem in found if problem["loc"][:1] == ["query"]]
+    fields: dict[str, Any] = {}
+    for field, problem in in_query:
+        fields[field] = [FIELD_PROBLEMS.get(problem["type"], problem["msg"])]
+    return {**fields, "message": html.escape(_describe_problems(message, found, bool(in_query)))}
+
+
+def _describe_problems(message: str, found: Sequence[tuple[str, str, Mapping[str, Any]]], is_query: bool) -> str:
+    missing = [field for field, _, problem in found if problem["type"] == "missing"]
+    if not found:
+        return message
+    if is_query:
+        return f"Wrong parameters: {_join_problems(found)}"
+    if len(missing) == len(found):
+        return f"Missing keys in JSON payload: {', '.join(missing)}"
+    if found[0][2]["loc"] == ["body"] or found[0][2]["type"] == "json_invalid":
+        return f"Wrong JSON in body: {found[0][1]}"
+    return f"Wrong data provided: {_join_problems(found)}"
+
+
+def _join_problems(found: Sequence[tuple[str, str, Mapping[str, Any]]]) -> str:
+    return "; ".join(f"{field}: {text}" for field, text, _ in found[:TOLD_PROBLEMS])
 
 
 # --- jobs

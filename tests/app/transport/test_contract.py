@@ -23,8 +23,8 @@ from tests.contract_judge import CONTRACT, operations, resolve, validator
 OPERATIONS = [pytest.param(*operation, id=operation[2]["operationId"]) for operation in operations()]
 # What a client must be ready for, whatever it asks for. The S9S document has 400 for what is 422 elsewhere.
 EVERYWHERE = {"400", "401", "403", "422", "429"}
-NEVER = {"s9s": {"422"}}
-ENVELOPES = {"s9s": "S9sError", "s9s_create_token": "S9sTokenError"}
+NEVER = {"s9s": {"422"}, "yaptide": {"422"}}
+ENVELOPES = {"yaptide": "YaptideError", "s9s": "S9sError", "s9s_create_token": "S9sTokenError"}
 # How callers may say who they are, by family.
 SCHEMES = {
     "s9s": ["bearer", "s9s_oauth", "s9s_api_key", "s9s_munge", "s9s_certificate", "session"],
