@@ -26,7 +26,7 @@ from store.rules import changes, deliveries, endpoints, sweeps, watches
 from store.rules.changes import Change, Filter
 from store.rules.reports import ReportSummary
 from store.times import to_rfc3339
-from store.views import s9s_live, s9s_metrics, srunx
+from store.views import s9s_live, s9s_metrics, srunx, yaptide
 
 # So long what changes the use of partitions is collected before it is counted again.
 RESOURCES_PAUSE_S = 0.05
@@ -47,6 +47,11 @@ def follow_changes(server: Server) -> None:
     feed.follow_folder(store.deliveries, "delivery", lambda name: deliveries.to_json(store.deliveries.get(name)))
     feed.follow_folder(store.alerts, "alert", lambda name: s9s_metrics.to_alert_json(store.alerts.get(name)))
     feed.follow_folder(store.syncs, "sync", partial(sync.get_sync, server))
+    feed.follow_folder(
+        store.simulations,
+        "simulation",
+        lambda name: yaptide.to_change_json(name, store.simulations.get_entry(name).facts),
+    )
     # Their owner alone may read them, so it is told only that the list is another.
     feed.follow_folder(store.exports, "export", lambda _name: None)
     feed.follow_folder(store.reports, "cluster_report", lambda _name: None)

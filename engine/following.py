@@ -10,19 +10,35 @@ import logging
 from engine.open_documents import OpenDocuments
 from store.disk.entries import FileEntry
 from store.indexes.jobs import JobIndex
+from store.indexes.simulations import SimulationIndex
 from store.indexes.sweeps import SweepIndex
 from store.kinds import KINDS, Key
 from store.rules import runs, sweeps
+from store.rules.simulations import states
 from store.store import Store
 
 log = logging.getLogger("sluice")
 
 
-def follow_folders(store: Store, opened: OpenDocuments, job_index: JobIndex, sweep_index: SweepIndex) -> None:
+def follow_folders(
+    store: Store,
+    opened: OpenDocuments,
+    job_index: JobIndex,
+    sweep_index: SweepIndex,
+    simulation_index: SimulationIndex,
+) -> None:
     """Make indexes and open documents follow the folders of the store."""
 
     def follow_sweep(_name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         sweep_index.follow_sweep(old.document if old else None, new.document if new else None)
+
+    def follow_simulation(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+        simulation_index.follow(name, old.facts if old else None, new.facts if new else None)
+
+    def follow_run(name: str, _old: FileEntry | None, _new: FileEntry | None) -> None:
+        simulation_id = simulation_index.find_by_run(name)
+        if simulation_id is not None:
+            opened.mark(Key("simulation", simulation_id))
 
     def follow_jobs(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         # At the start these are 100,000, and no document is parsed that has ended.
@@ -38,15 +54,18 @@ def follow_folders(store: Store, opened: OpenDocuments, job_index: JobIndex, swe
     for folder in (store.runs, store.jobs):
         folder.listeners.append(follow_jobs)
     store.jobs.when_loaded.append(job_index.sort)
+    store.simulations.listeners.append(follow_simulation)
+    store.runs.listeners.append(follow_run)
     for kind in KINDS:
         if kind.find_open is not None:
             store.by_kind[kind.name].listeners.append(opened.make_listener(kind))
 
 
 def report_documents(store: Store) -> None:
-    """Report in the log which runs and sweeps start, and how they end."""
+    """Report in the log which runs, sweeps and simulations start and end."""
     store.runs.listeners.append(report_run)
     store.sweeps.listeners.append(report_sweep)
+    store.simulations.listeners.append(report_simulation)
 
 
 def report_run(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
@@ -79,3 +98,16 @@ def report_sweep(name: str, old: FileEntry | None, new: FileEntry | None) -> Non
         log.log(logging.WARNING if sweep.status == "failed" else logging.INFO, "%s is %s", label, sweep.status)
     elif old is None or was_over:
         log.info("%s started: %d cells", label, sweep.cell_count)
+
+
+def report_simulation(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    """Report in the log that a simulation starts or ends."""
+    if new is None or (old is not None and old.facts.state == new.facts.state):
+        return
+    state, label = new.facts.state, f"simulation {name} of {new.facts.sim_type}"
+    if state == "FAILED":
+        log.warning("%s failed: %s", label, new.document.error or "it says no reason")
+    elif state in states.ENDED:
+        log.info("%s is %s", label, state)
+    elif old is None:
+        log.info("%s started: %d tasks", label, len(new.document.tasks))

@@ -23,6 +23,7 @@ from engine.nodes import drains
 from engine.open_documents import RETRY_S
 from engine.recovery import lost_jobs
 from engine.server import Server
+from engine.simulations import following as simulations
 from engine.tasks import wait_for_event
 from slurm_shim.cluster import Cluster
 from store.errors import StoreError
@@ -37,6 +38,7 @@ RECONCILERS: dict[str, Callable[[Server, str], Awaitable[Any]]] = {
     "run": lambda server, run_id: runs.advance_run(server, run_id),
     "job": lambda server, record_id: jobs.follow_record(server, record_id),
     "sweep": lambda server, sweep_id: sweeps.advance_sweep(server, sweep_id),
+    "simulation": lambda server, simulation_id: simulations.advance_simulation(server, simulation_id),
     "sync": lambda server, sync_id: sync.carry_out_sync(server, sync_id),
     "drain": lambda server, drain_id: drains.follow_drain(server, drain_id),
     "export": lambda server, export_id: exports.carry_out_export(server, export_id),

@@ -35,6 +35,7 @@ from store.disk.streams import Streams
 from store.indexes.jobs import JobIndex
 from store.indexes.lists import JobList, RunList
 from store.indexes.reports import ReportIndex
+from store.indexes.simulations import SimulationIndex
 from store.indexes.sweeps import SweepIndex
 from store.kinds import Key
 from store.logs import Tails
@@ -96,11 +97,12 @@ class Server:
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.job_index = JobIndex()
         self.sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get, self.store.archive)
+        self.simulation_index = SimulationIndex()
         self.notifications = Notifications(
             self.store, self.job_index, self.sweep_index, lambda: self.cluster.name, self.clusters.view_job,
             lambda name: self.locks.hold(Key("notification", name)), self.supervisor.start,
         )  # fmt: skip
-        follow_folders(self.store, self.open_documents, self.job_index, self.sweep_index)
+        follow_folders(self.store, self.open_documents, self.job_index, self.sweep_index, self.simulation_index)
         for kind in ("run", "job"):
             self.store.by_kind[kind].listeners.append(self.lost_documents.make_listener(kind))
         self.store.inbox.listeners.append(lambda *_change: self.wake.set())

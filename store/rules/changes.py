@@ -24,7 +24,7 @@ MakeRow = Callable[[], Any] | None
 KINDS = (
     *("job", "run", "cell", "sweep", "report", "workflow", "template", "endpoint", "watch", "subscription"),
     *("delivery", "problem", "config", "profile", "resource", "alert", "node", "sync"),
-    *("export", "cluster_report"),
+    *("export", "cluster_report", "simulation"),
 )
 RESET = "reset"
 

@@ -176,6 +176,15 @@ def to_simulation_row(simulation_id: str, facts: SimulationFacts) -> dict[str, A
     }
 
 
+def to_change_json(simulation_id: str, facts: SimulationFacts) -> dict[str, Any]:
+    """Build the row of a simulation in the change feed.
+
+    It says no more of it than the list of jobs does of its tasks.
+    """
+    own = {"job_state": facts.state, "run_id": facts.run_id}
+    return {**to_simulation_row(simulation_id, facts), **own}
+
+
 def to_clusters_json(names: Iterable[str]) -> dict[str, Any]:
     """Build the list of clusters."""
     return {"message": "Clusters", "clusters": [{"cluster_name": name} for name in names]}
