@@ -160,7 +160,8 @@ def write_s9s_error(refusal: Refusal) -> bytes:
 
 def write_yaptide_error(refusal: Refusal) -> bytes:
     """Write a refusal as YAPTIDE does."""
-    return jsons.dump_json(yaptide.to_error_json(refusal.message, refusal.problems))
+    message = yaptide.NO_TOKEN if refusal.code == "Unauthenticated" else refusal.message
+    return jsons.dump_json(yaptide.to_error_json(message, refusal.problems))
 
 
 def write_oauth_error(refusal: Refusal) -> bytes:
@@ -232,7 +233,12 @@ FAMILIES = (
         name="yaptide",
         roots=("/jobs", "/auth", "/user", "/tasks", "/results", "/estimators", "/inputs", "/logfiles", "/clusters"),
         envelope=write_yaptide_error,
-        credentials={"bearer": access.check_bearer, "session": access.check_session},
+        credentials={
+            "bearer": access.check_bearer,
+            "yaptide_cookie": access.check_login,
+            "yaptide_refresh": access.check_refresh,
+            "session": access.check_session,
+        },
         statuses={("yaptide", errors.Invalid): 400},
         any_media_type=True,
     ),
@@ -588,7 +594,7 @@ class Endpoint:
                 headers.append((b"location", value.location.encode("latin-1")))
             headers += DOWNLOAD[1:] if value.filename else DOWNLOAD if value.download else ()
             headers += NO_STORE if value.is_secret else ()
-            headers += ((b"set-cookie", value.cookie.encode("latin-1")),) if value.cookie is not None else ()
+            headers += ((b"set-cookie", cookie.encode("latin-1")) for cookie in value.cookies)
             call.who = value.caller or call.who
             value, filename = value.value, value.filename
         headers.append((b"content-type", media_type))
@@ -1190,6 +1196,7 @@ async def let_in(call: Call, requirement: access.Requirement, facts: access.Fact
         None if munge is None else await server.munge.read_credential(munge, call.access.munge.socket),
         server.signing_key.value,
         sessions.find_session(server, call.scope["headers"]),
+        server.logins,
     )  # fmt: skip
     call.caller = access.identify_caller(requirement, call.facts)
     call.who = call.caller.name if call.caller is not None else None

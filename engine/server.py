@@ -27,7 +27,8 @@ from engine.workflow_folders import WorkflowFolders
 from slurm_shim.cluster import Cluster
 from slurm_shim.pace import Pace
 from slurm_shim.threads import start_threads
-from store.access import Callers
+from store.access import Callers, Logins
+from store.access.users import User
 from store.config.settings import Settings
 from store.deadlines import limit_computing
 from store.disk.audit import Audit
@@ -82,6 +83,7 @@ class Server:
         self.store.workflows.run_reading = self.check
         self.audit = Audit(self.store.join_path("audit"), self.store.files)
         self.munge, self.signing_key, self.codes = MungeReader(), SigningKey(self.store.files), Codes()
+        self.logins = Logins(self.find_user, lambda: self.signing_key.value)
         self.streams = Streams(self.store.join_path("streams"), self.store.files)
         self.locks, self.supervisor, self.wake = Locks(), Supervisor(), asyncio.Event()
         self.open_documents = OpenDocuments(self.wake.set)
@@ -131,6 +133,12 @@ class Server:
                 return work(*given, **named)
 
         return await asyncio.get_running_loop().run_in_executor(self.check_pool, check_in_time)
+
+    def find_user(self, user_id: str) -> User | None:
+        """Return the user with this id as the store has him now, or None."""
+        users = self.store.users
+        found: User | None = users.get(user_id) if user_id in users else None
+        return found
 
     def check_ready(self, cluster: Cluster) -> None:
         """Raise StoreUnavailable or SlurmUnreachable if nothing can start now.

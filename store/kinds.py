@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from store.access.sessions import Session
+from store.access.users import parse_user
 from store.disk.entries import FileEntry, Parse
 from store.documents import Hold, JobRecord, Run, Simulation, Sweep, from_json
 from store.indexes import jobs, simulations
@@ -198,4 +199,5 @@ KINDS = (
     Kind("cluster_report", "reports", "Report", make_json_parser(ClusterReport), find_open=find_open_file),
     Kind("hold", "holds", "Hold", make_json_parser(Hold)),
     Kind("session", "sessions", "Session", make_json_parser(Session)),
+    Kind("user", "users", "User", parse_user),
 )

@@ -75,6 +75,7 @@ class Store:
     reports: Folder
     holds: Folder
     sessions: Folder
+    users: Folder
 
     def __init__(
         self,

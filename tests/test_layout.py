@@ -25,6 +25,8 @@ HOMES = {
     "sh": {"slurm_shim"},
     # What the server signs for OAuth clients, and how much each caller asks in an hour.
     "jwt": {"store"}, "limits": {"store"},
+    # Passwords of users.
+    "argon2": {"store"},
     # The client of webhooks: it speaks HTTP outwards, and lets us choose the address that is connected to.
     "httpcore": {"engine"},
     # In child processes that make files, loaded nowhere else.

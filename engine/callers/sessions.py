@@ -68,7 +68,7 @@ async def create_session(server: Server, base_url: str, body: dict[str, Any]) ->
     assert caller is not None
     name = sessions.make_cookie_name(server.store.root)
     cookie = sessions.format_cookie(name, session, secret, known.session_hours * 3600)
-    return Answer(describe_caller(server, caller, session), is_secret=True, caller=caller.name, cookie=cookie)
+    return Answer(describe_caller(server, caller, session), is_secret=True, caller=caller.name, cookies=[cookie])
 
 
 def get_session(server: Server, caller: access.Caller, facts: access.Facts) -> dict[str, Any]:
@@ -84,7 +84,7 @@ async def delete_session(server: Server, facts: access.Facts) -> Answer:
         raise NotFound("session", "sluice_session", " among the cookies")
     await server.store.sessions.delete(session.id)
     name = sessions.make_cookie_name(server.store.root)
-    return Answer(None, cookie=sessions.format_cookie(name, session, "", 0))
+    return Answer(None, cookies=[sessions.format_cookie(name, session, "", 0)])
 
 
 def describe_caller(server: Server, caller: access.Caller, session: Session | None) -> dict[str, Any]:

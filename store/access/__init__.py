@@ -16,8 +16,10 @@ from store.access.credentials import (
     check_basic,
     check_bearer,
     check_certificate,
+    check_login,
     check_munge,
     check_own_user,
+    check_refresh,
     check_session,
     compile_security,
     has_credentials,
@@ -28,6 +30,7 @@ from store.access.credentials import (
 )
 from store.access.issued import GrantRefused, to_token_error_json
 from store.access.limits import name_client
+from store.access.logins import Logins
 from store.access.origins import (
     LOOPBACK_NAMES,
     check_doubles,
@@ -51,6 +54,7 @@ __all__ = [
     "Credential",
     "Facts",
     "GrantRefused",
+    "Logins",
     "MungeIdentity",
     "Rates",
     "Requirement",
@@ -67,9 +71,11 @@ __all__ = [
     "check_certificate",
     "check_doubles",
     "check_host",
+    "check_login",
     "check_munge",
     "check_origin",
     "check_own_user",
+    "check_refresh",
     "check_session",
     "compile_security",
     "find_missing_token",

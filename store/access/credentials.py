@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from store.access import issued
+from store.access.logins import Logins
 from store.access.proxies import is_forwarded
 from store.access.sessions import Session, find_session_caller
 from store.access.tokens import INCLUDED, Access, Caller
@@ -57,6 +58,7 @@ class Facts(NamedTuple):
     munge: MungeIdentity | None = None  # asked for where such a credential was sent
     signing_key: bytes | None = None  # of the tokens that the server issues
     session: Session | None = None  # whose cookie was sent
+    logins: Logins | None = None  # reads the cookies of those who log in with a name and a password
 
 
 # Who calls, by one way of saying so; None where the request does not use it, WrongCredentials where it does so wrongly.
@@ -161,6 +163,21 @@ def check_session(facts: Facts) -> Caller | None:
     if facts.session is None or has_credentials(facts.headers):
         return None
     return find_session_caller(facts.access, facts.user, facts.session, time.time())
+
+
+def check_login(facts: Facts) -> Caller | None:
+    """Return the user of YAPTIDE who has logged in.
+
+    Other credentials go first. Raises LoginEnded for a cookie that does not count.
+    """
+    if facts.logins is None or has_credentials(facts.headers):
+        return None
+    return facts.logins.find_caller(facts.headers, "access")
+
+
+def check_refresh(facts: Facts) -> Caller | None:
+    """Return the user of YAPTIDE whose login may go on, as `check_login`."""
+    return None if facts.logins is None else facts.logins.find_caller(facts.headers, "refresh")
 
 
 def check_own_user(facts: Facts) -> Caller | None:

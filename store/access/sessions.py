@@ -9,13 +9,13 @@ import socket
 from collections.abc import Iterable
 from pathlib import Path
 
+from store.access.cookies import list_cookies
 from store.access.tokens import Access, Caller, hash_token
 from store.documents import VERSION
 from store.documents.models import ServerFileModel
 
 COOKIE = "sluice_session"
 NAME = re.compile(f"{COOKIE}(_[0-9a-f]{{8}})?")
-MOST_COOKIES = 20
 SECRET_BYTES = 32
 # Nobody has so many browsers: of more, the oldest are ended.
 MOST_SESSIONS = 1000
@@ -69,9 +69,7 @@ def list_secrets(headers: Iterable[tuple[bytes, bytes]]) -> list[str]:
     >>> list_secrets([(b"cookie", b"a=1; sluice_session=x; sluice_session_0a1b2c3d=y"), (b"host", b"a")])
     ['x', 'y']
     """
-    cookies = ";".join(value.decode("latin-1") for name, value in headers if name == b"cookie")
-    pairs = (part.strip().partition("=") for part in cookies.split(";"))
-    return [value for key, _, value in pairs if NAME.fullmatch(key)][:MOST_COOKIES]
+    return list_cookies(headers, NAME)
 
 
 def find_session_caller(access: Access, user: Caller | None, session: Session, now_s: float) -> Caller | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -182,4 +182,4 @@ class Answer(NamedTuple):
     filename: str | None = None  # what a browser saves a file as
     is_secret: bool = False  # nobody on the way may keep it
     caller: str | None = None  # who asked, where the operation itself has found that out
-    cookie: str | None = None  # what the browser is to keep
+    cookies: Sequence[str] = ()  # what the browser is to keep

@@ -42,6 +42,10 @@ def format_epoch(epoch_s: float | None) -> str | None:
 # --- refusals
 
 
+# To who says nothing of who he is: the client takes it for not being logged in, and shows nothing.
+NO_TOKEN = "No token provided"  # noqa: S105 - a sentence
+
+
 def to_error_json(message: str, problems: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Build a refusal: a message, and each wrong query parameter beside it.
 

@@ -28,6 +28,7 @@ ENVELOPES = {"yaptide": "YaptideError", "s9s": "S9sError", "s9s_create_token": "
 # How callers may say who they are, by family.
 SCHEMES = {
     "s9s": ["bearer", "s9s_oauth", "s9s_api_key", "s9s_munge", "s9s_certificate", "session"],
+    "yaptide": ["bearer", "yaptide_cookie", "session"],
 }
 REPORT = {"bearer": ["report"]}
 # The only form: RFC 6749 wants it, with unknown fields ignored.

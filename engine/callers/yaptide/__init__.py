@@ -1,0 +1,1 @@
+"""Users of the YAPTIDE family: with a password, or from Keycloak."""

@@ -1,0 +1,26 @@
+"""Who may run simulations on a cluster by SLURM."""
+
+from __future__ import annotations
+
+from engine.server import Server
+from store.access import Caller
+from store.access.logins import KINDS
+from store.access.users import make_user_id
+from store.errors import Denied
+
+SOURCES = {kind: source for source, kind in KINDS.items()}
+
+
+def check_batch_allowed(server: Server, caller: Caller) -> None:
+    """Refuse who may not run simulations on a cluster. Raises Denied.
+
+    Users may whose file says so, as that of each user of Keycloak does at first; other callers need the scope write.
+    """
+    source = SOURCES.get(caller.kind)
+    if source is None:
+        may = "write" in caller.scopes
+    else:
+        user = server.logins.find_user(make_user_id(source, caller.name))
+        may = user is not None and user.batch
+    if not may:
+        raise Denied("User is not allowed to use this endpoint")
