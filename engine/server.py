@@ -22,6 +22,7 @@ from engine.nodes.node_table import NodeTable
 from engine.notify.notifications import Notifications
 from engine.open_documents import LostDocuments, OpenDocuments
 from engine.search.text_cache import TextCache
+from engine.simulations.known_reports import TaskReports
 from engine.tasks import Locks, Supervisor, Tasks
 from engine.workflow_folders import WorkflowFolders
 from slurm_shim.cluster import Cluster
@@ -99,7 +100,7 @@ class Server:
         self.answering: dict[str, Cluster] = {}  # the clusters of open documents that answered in the last pass
         self.job_index = JobIndex()
         self.sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get, self.store.archive)
-        self.simulation_index = SimulationIndex()
+        self.simulation_index, self.task_reports = SimulationIndex(), TaskReports()
         self.notifications = Notifications(
             self.store, self.job_index, self.sweep_index, lambda: self.cluster.name, self.clusters.view_job,
             lambda name: self.locks.hold(Key("notification", name)), self.supervisor.start,
@@ -107,6 +108,7 @@ class Server:
         follow_folders(self.store, self.open_documents, self.job_index, self.sweep_index, self.simulation_index)
         for kind in ("run", "job"):
             self.store.by_kind[kind].listeners.append(self.lost_documents.make_listener(kind))
+        self.store.simulations.listeners.append(self.task_reports.follow)
         self.store.inbox.listeners.append(lambda *_change: self.wake.set())
         self.inbox = Inbox(self.store.join_path("inbox"))
         # Lists follow after the indexes, from which their rows are made.

@@ -31,6 +31,7 @@ from slurm_shim.past.usage_look_ups import UsageLookUps
 from slurm_shim.queue import job_changes
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
+from slurm_shim.remote.work_folders import ChangedFile
 from slurm_shim.resources import ClusterCounts, count_cluster, make_empty_row, summarize_partitions
 from slurm_shim.snapshot import JobFinding, Snapshot
 from slurm_shim.submissions import Submission, choose_ended, get_whole_id
@@ -477,6 +478,22 @@ class RemoteCluster(Cluster):
     async def remove_files(self, files: Sequence[str], folders: Sequence[str]) -> None:
         """Remove files, then those of the folders that are empty."""
         await self._call(self.slurm.remove_files, files, folders)
+
+    async def read_changed(self, folder: str, known: Mapping[str, str], most_bytes: int) -> dict[str, ChangedFile]:
+        """Read what changed of some files, see `RemoteSlurm.read_changed`."""
+        async with self._reads:
+            found: dict[str, ChangedFile] = await self._call(self.slurm.read_changed, folder, known, most_bytes)
+        return found
+
+    async def list_files(self, folder: str, names: Sequence[str], ending: str, most_files: int) -> list[str]:
+        """List files in these folders below one folder, as `NAME/FILE`."""
+        async with self._reads:
+            found: list[str] = await self._call(self.slurm.list_files, folder, names, ending, most_files)
+        return found
+
+    async def remove_folder(self, folder: str) -> None:
+        """Remove the folder with all that is in it; what cannot be stays."""
+        await self._call(self.slurm.remove_folder, folder)
 
     async def close(self) -> None:
         """End the connection."""

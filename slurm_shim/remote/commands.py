@@ -22,6 +22,7 @@ from slurm_shim import parse
 from slurm_shim.commands import NO_NEEDS, Needs, Slurm, check_arguments, find_new_id, make_timeout_error
 from slurm_shim.errors import ClusterUnreachable, FolderRefused, SlurmError, UnreadableAnswer, is_momentary, make_error
 from slurm_shim.programs import Answer
+from slurm_shim.remote import work_folders
 from slurm_shim.remote.connection import (
     BlockResult,
     Connection,
@@ -30,12 +31,15 @@ from slurm_shim.remote.connection import (
     Greeting,
     build_timeout_line,
 )
+from slurm_shim.remote.work_folders import ChangedFile
 
 TIMEOUT_S = 10.0
 # Without these nothing works.
 PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol")
 # sh(1) and timeout(1): not found, ended after its time; and ours for folders that could not be made.
 _MISSING, _LATE, _FOLDERS = 127, 124, 199
+# So many reports of tasks are read at once; and how long the removal of a work folder may take.
+_CHANGED_FILES, _REMOVAL_S = 500, 120.0
 
 
 @dataclass(frozen=True)
@@ -143,14 +147,43 @@ class RemoteSlurm(Slurm):
                 *(f"printf '\\n%s\\n' {mark}\nreadlink -m -- {shlex.quote(folder)}" for folder in folders),
             ]
         )
+        parts = _split_parts(self._run_shell(block), mark, len(wanted) + len(folders))
+        real = (part.decode("utf-8", "surrogateescape").removesuffix("\n") for part in parts[len(wanted) :])
+        slices = [_parse_slice(part) for part in parts[: len(wanted)]]
+        return slices, dict(zip(folders, real, strict=True))
+
+    def read_changed(self, folder: str, known: Mapping[str, str], most_bytes: int) -> dict[str, ChangedFile]:
+        """Read those of some files of a folder that changed, by name.
+
+        `known` has the state in which each was read last, "" for none. One command, unless there are very many.
+        """
+        changed: dict[str, ChangedFile] = {}
+        while True:
+            left, mark = {name: state for name, state in known.items() if name not in changed}, secrets.token_hex(16)
+            block = work_folders.build_changes_block(folder, left, most_bytes, _CHANGED_FILES, mark)
+            said = self._run_shell(f"{build_timeout_line(self.timeout_s)}\n{block}")
+            found = work_folders.parse_changes(said.out, left, most_bytes, mark)
+            changed |= found
+            if len(found) < _CHANGED_FILES:
+                return changed
+
+    def list_files(self, folder: str, names: Sequence[str], ending: str, most_files: int) -> list[str]:
+        """List files in these folders below one folder, as `NAME/FILE`."""
+        block = work_folders.build_listing_block(folder, names, ending, most_files)
+        said = self._run_shell(f"{build_timeout_line(self.timeout_s)}\n{block}")
+        return work_folders.parse_listing(said.out, folder, names)
+
+    def remove_folder(self, folder: str) -> None:
+        """Remove the folder with all that is in it; what cannot be stays."""
+        block = work_folders.build_removal_block(folder)
+        self._run_shell(f"{build_timeout_line(_REMOVAL_S)}\n{block}", _REMOVAL_S)
+
+    def _run_shell(self, block: str, timeout_s: float | None = None) -> BlockResult:
+        """Run shell that may be run twice."""
         for _ in range(2):
             greeting = self.identify()
             try:
-                said = self.connection.run_block(greeting, "ssh", block, self.timeout_s)
-                parts = _split_parts(said, mark, len(wanted) + len(folders))
-                real = (part.decode("utf-8", "surrogateescape").removesuffix("\n") for part in parts[len(wanted) :])
-                slices = [_parse_slice(part) for part in parts[: len(wanted)]]
-                return slices, dict(zip(folders, real, strict=True))
+                return self.connection.run_block(greeting, "ssh", block, timeout_s or self.timeout_s)
             except ConnectionGone as problem:
                 gone = problem
         raise gone

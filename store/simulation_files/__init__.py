@@ -1,0 +1,1 @@
+"""Files of simulations: what tasks write, and results."""
