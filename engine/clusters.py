@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_shim.cluster import EMBEDDED, Cluster, RemoteCluster, choose_cluster, make_embedded
-from slurm_shim.commands import Folders, Slurm
+from slurm_shim.commands import Contents, Folders, Slurm
 from slurm_shim.directives import read_options
 from slurm_shim.embedded import conf as embedded_conf
 from slurm_shim.errors import ClusterUnreachable, FolderRefused
@@ -93,6 +93,7 @@ class Clusters:
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._needs_embedded = False
         store.signals[self._own_conf.parent / embedded_conf.ENDED] = self._poll_embedded
         self.is_busy: Callable[[Cluster], bool] = lambda _cluster: False
         self.on_change: Callable[[Cluster, set[str]], None] = lambda _cluster, _job_ids: None
@@ -254,6 +255,7 @@ class Clusters:
             return RemoteCluster(label, self.make_connection(label.removeprefix(SSH), profile))
         slurm = self._local[1] if label == self._local[0] else self._make_embedded()
         slurm.make_folders = partial(make_folders, self._store.files, list_mounts=self._store.list_mount_roots)
+        slurm.write_files = partial(write_files, self._store.files)
         if label == EMBEDDED:
             slurm.check_ready = self._check_own_cluster
         return Cluster(label, slurm, self._pool)
@@ -314,9 +316,20 @@ class Clusters:
             async with asyncio.timeout(most_s):
                 await self.in_force.snapshot.refresh()
 
+    async def require_embedded(self) -> Cluster:
+        """Return the embedded cluster of this machine, beside a real SLURM too.
+
+        Its slurm.conf is written when it is first needed. Raises StoreUnavailable, StoreFull.
+        """
+        self._needs_embedded = True
+        if self._local[0] != EMBEDDED and EMBEDDED not in self._clusters:
+            await self._write_conf()
+        await self.restore_conf()
+        return self._get_or_make(EMBEDDED)
+
     async def restore_conf(self) -> None:
         """Write the embedded cluster's slurm.conf again where somebody removed it."""
-        if self._local[0] == EMBEDDED and not self._own_conf.exists():
+        if (self._needs_embedded or self._local[0] == EMBEDDED) and not self._own_conf.exists():
             await self._write_conf()
             self._poll_embedded()
 
@@ -394,6 +407,16 @@ def make_folders(files: Files, folders: Folders, list_mounts: Callable[[], Itera
             raise FolderRefused(name, folder, str(problem)) from None
         if not is_open:
             raise FolderRefused(name, folder, f"no permission to {'enter it' if name == 'work_dir' else 'write in it'}")
+
+
+def write_files(files: Files, folder: str, contents: Contents) -> None:
+    """Write files below a folder of the store; raise as `make_folders`."""
+    try:
+        files.write_all_now({Path(folder, name): data for name, data in contents.items()})
+    except StoreError as problem:
+        if isinstance(problem, StoreUnavailable) and problem.is_momentary:
+            raise ClusterUnreachable("sbatch", f"{folder}: {problem}") from None
+        raise FolderRefused("work_dir", folder, str(problem)) from None
 
 
 def _make_folder(files: Files, name: str, folder: str) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 from engine import planning, sweep_cells, workdirs
 from engine.mounts import copies
 from engine.server import Server
+from engine.simulations.work_files import load_work_files
 from slurm_shim import errors as slurm_errors
 from slurm_shim import script as batch
 from slurm_shim.commands import Needs
@@ -275,7 +276,8 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
         missing = batch.build_missing_options(script, job.work_dir or "", log_dir)
         submitted_at = time.time()
         wanted = {field: folder for field, folder in folders.items() if folder}
-        job_id = await cluster.sbatch(script, {**options, **missing}, row, Needs(wanted, secrets))
+        needs = Needs(wanted, secrets, files=await load_work_files(server, run, job.name))
+        job_id = await cluster.sbatch(script, {**options, **missing}, row, needs)
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
         run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, submitted_at)
         if runs.count_submitted(run) > 1:

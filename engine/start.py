@@ -310,6 +310,11 @@ async def start_cell(server: Server, sweep: Sweep, index: int) -> None:
         run = run_drafts.build_unstarted_run(
             run_id, sweep, server.sweep_index.build_args(sweep, index), str(problem), time.time()
         )
+    await create_run(server, run)
+
+
+async def create_run(server: Server, run: Run) -> None:
+    """Save a run of the server's own, unless it is there; the loop begins it."""
     with contextlib.suppress(errors.Exists):
         await server.store.runs.create(run.id, run)
 

@@ -44,6 +44,7 @@ DATABASE_S = 30.0  # lists of users and sums over many jobs take the database lo
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB in one argument
 _MOST_SECRETS = 1_000_000  # characters; Linux takes 2 MiB of arguments and environment
 Folders = Mapping[str, str]
+Contents = Mapping[str, bytes]
 
 _log = logging.getLogger("sluice.slurm")
 
@@ -52,11 +53,13 @@ _log = logging.getLogger("sluice.slurm")
 class Needs:
     """What a call needs beside its argv, above all that of a job.
 
-    `folders` are made before it is submitted, each by the field that names it; `secrets` are variables that only sbatch
-    and the job may see, so they stand in no argv. `most_taken_bytes` are taken of what the program prints.
+    `folders` are made before it is submitted, each by the field that names it; `files` are written below the folder
+    `work_dir` then, for their owner only. `secrets` are variables that only sbatch and the job may see, so they stand
+    in no argv. `most_taken_bytes` are taken of what the program prints.
     """
 
     folders: Folders = field(default_factory=dict)
+    files: Contents = field(default_factory=dict, kw_only=True)
     secrets: Mapping[str, str] = field(default_factory=dict)
     most_taken_bytes: int | None = None
 
@@ -79,6 +82,7 @@ class Slurm:
         self.path, self.slurm_conf = path, slurm_conf
         self.timeout_s, self.hold_fd = timeout_s, hold_fd
         self.make_folders: Callable[[Folders], None] = _refuse_folders  # set by the owner of the file system
+        self.write_files: Callable[[str, Contents], None] = _refuse_files  # likewise
         self.check_ready: Callable[[], None] = lambda: None  # raises SlurmUnreachable while nothing may be asked
         self.can_prefetch = False  # whether announced calls are answered together
         self.squeue_s: float | None = None  # time of the last squeue alone, if it was measured
@@ -431,6 +435,8 @@ class Slurm:
         if program is None:
             raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")
         self.make_folders(needs.folders)
+        if needs.files:
+            self.write_files(needs.folders["work_dir"], needs.files)
         submits = argv[0] == "sbatch"
         given = (stdin or "").encode(errors="replace")
         environment, hold_fd = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
@@ -491,6 +497,10 @@ def _has_new_id(said: bytes) -> bool:
 def _refuse_folders(folders: Folders) -> None:
     if folders:
         raise ValueError(f"nobody said how folders are made here: {dict(folders)}")
+
+
+def _refuse_files(folder: str, _files: Contents) -> None:
+    raise ValueError(f"nobody said how files are written here: {folder}")
 
 
 def normalize_signal(signal: str) -> str:

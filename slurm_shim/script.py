@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slurm_shim.directives import PROGRAM_LINE, read_options
@@ -47,7 +47,8 @@ set +u
 source {path}/bin/activate
 set -u"""
 
-
+# What SLURM gives each task of an array as its number.
+TASK_NUMBER = "$SLURM_ARRAY_TASK_ID"
 # A secret travels in sbatch's environment. SLURM hands on what begins with SLURM_ whatever --export says.
 _PREFIX = "SLURM_SLUICE_"
 _REFERENCE = re.compile(rf"(\$\{{{_PREFIX}\w+\}})")
@@ -100,6 +101,43 @@ def render_script(job: Mapping[str, Any]) -> str:
             "",
         ]
     )
+
+
+def render_program_script(
+    options: Mapping[str, str | bool],
+    lines: Sequence[str],
+    work_dir: str,
+    program: Sequence[str],
+    log_name: str,
+    array: str | None = None,
+) -> str:
+    """Render the script of a job that becomes one of our own programs.
+
+    `options` are sbatch's by their long names, True for one without a value; `lines` are shell that comes before. The
+    program takes the shell's place, so that every signal reaches it. Raises ValueError for what no script can hold.
+    """
+    own = {"chdir": work_dir, "output": f"{_escape_pattern(work_dir)}/logs/{log_name}"}
+    if array is not None:
+        own["array"] = array
+    directives = [
+        f"#SBATCH --{name}" if value is True else f"#SBATCH --{name}={_quote_directive(str(value), name)}"
+        for name, value in {**options, **own}.items()
+    ]
+    words = [shlex.quote(word) if word != TASK_NUMBER else f'"{word}"' for word in program]
+    # `module` is a function that only a login shell has.
+    first = "#!/bin/bash -l" if lines else "#!/bin/bash"
+    script = "\n".join([first, "", *directives, "", *lines, f"exec {' '.join(words)}", ""])
+    return require_folder(script, work_dir, is_chosen=True)
+
+
+def _escape_pattern(path: str) -> str:
+    """Escape what sbatch(1) replaces in names of files.
+
+    Raises ValueError for a backslash, which switches all symbols off.
+    """
+    if "\\" in path:
+        raise ValueError("a backslash cannot be part of a work folder")
+    return path.replace("%", "%%")
 
 
 def build_variables(job: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,7 +24,7 @@ VERBS = """
     back begin bring browse build call cancel carry catch change check choose claim classify clean clear close collect
     combine commit compare compile complete compose compress compute confirm connect convert copy count create cut
     deactivate deal decide decode decompress delete describe detect diff disable discard display do download draft drain
-    draw drop dump edit empty enable end ensure enter escape examine exchange expand explain export extract fail feed
+    draw drop dump edit empty enable end ensure enter escape examine exchange expand explain export extract fail feed fetch
     fill filter find finish flatten fold follow forget fork format frame freeze fsync get give go group guard hand hang
     hash have hide hold identify ignore include index init insert install intend issue iterate join judge keep launch
     lead learn leave let limit link list listen load locate lock look make mark mask match measure memorize merge move

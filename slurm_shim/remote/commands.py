@@ -9,9 +9,12 @@ day, its jobs are never taken for those of the first.
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import secrets
 import shlex
+import tarfile
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -19,7 +22,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slurm_shim import parse
-from slurm_shim.commands import NO_NEEDS, Needs, Slurm, check_arguments, find_new_id, make_timeout_error
+from slurm_shim.commands import NO_NEEDS, Contents, Needs, Slurm, check_arguments, find_new_id, make_timeout_error
 from slurm_shim.errors import ClusterUnreachable, FolderRefused, SlurmError, UnreadableAnswer, is_momentary, make_error
 from slurm_shim.programs import Answer
 from slurm_shim.remote import work_folders
@@ -40,6 +43,8 @@ PROGRAMS = ("sbatch", "squeue", "scancel", "scontrol")
 _MISSING, _LATE, _FOLDERS = 127, 124, 199
 # So many reports of tasks are read at once; and how long the removal of a work folder may take.
 _CHANGED_FILES, _REMOVAL_S = 500, 120.0
+# Files travel with the call that needs them, over lines that may be slow.
+_SENT_BYTES_S = 500_000
 
 
 @dataclass(frozen=True)
@@ -232,7 +237,8 @@ class RemoteSlurm(Slurm):
         blocks += [self._build_block(greeting, call, None, timeout_s) for call in soon]
         # Each result follows its block, in both streams; that of the last is the result of the whole.
         between = f"\nc=$?; printf '\\n%s %s\\n' {mark} $c; printf '\\n%s\\n' {mark} >&2\n"
-        said = self.connection.run_block(greeting, argv[0], between.join(blocks), timeout_s * len(blocks))
+        sending_s = sum(map(len, needs.files.values())) / _SENT_BYTES_S
+        said = self.connection.run_block(greeting, argv[0], between.join(blocks), timeout_s * len(blocks) + sending_s)
         if argv[0] == "squeue":
             self.squeue_s = said.took_s
         outs, errs = (text.decode("utf-8", "replace").split(f"\n{mark}") for text in (said.out, said.err))
@@ -275,7 +281,8 @@ class RemoteSlurm(Slurm):
         if needs.folders:
             made = " && ".join(f"f {shlex.join(pair)}" for pair in needs.folders.items())
             failed = f'printf \'%s\\n\' "$w" "$m" >&2; (exit {_FOLDERS})'
-            fed = f"{_MAKING}\nif {made}; then\n{fed}\nelse {failed}; fi"
+            unpacked = _build_unpacking(needs.folders["work_dir"], needs.files) if needs.files else ""
+            fed = f"{_MAKING}\n{_UNPACKING}\nif {made}{unpacked or '; then'}\n{fed}\nelse {failed}; fi"
         if argv[0] == "sbatch":  # the mask travels to the job, and so to its logs
             fed = f"{_SUBMITTING}\numask {greeting.umask}\n{fed}"
         return f"{build_timeout_line(timeout_s)}\n{fed}"
@@ -312,6 +319,26 @@ m='no permission to enter it'
 m='no permission to write in it'
 [ "$w" = work_dir ] || [ -w "$2" ]
 }"""
+
+# Unpacks an archive, in a folder that is there. What is torn is told by gzip.
+_UNPACKING = """\
+u() {
+w=work_dir
+m=$( (umask 077; base64 -d | LC_ALL=C tar -xzf - -C "$1") 2>&1)
+}"""
+
+
+def _build_unpacking(folder: str, files: Contents) -> str:
+    """Build what goes on with `then` once the files are in the folder."""
+    packed = io.BytesIO()
+    with tarfile.open(fileobj=packed, mode="w:gz") as archive:
+        for name, data in files.items():
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.mtime = len(data), 0o600, int(time.time())
+            archive.addfile(entry, io.BytesIO(data))
+    lines = base64.encodebytes(packed.getvalue()).decode()
+    return f" && u {shlex.quote(folder)} <<'END'; then\n{lines}END"
+
 
 # sbatch is ended when it goes on after its id: it waits for the job then, which does not need it. The first line is its
 # process, the last its exit code.

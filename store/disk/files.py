@@ -16,7 +16,7 @@ import re
 import secrets
 import stat
 import threading
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -195,6 +195,19 @@ class Files:
         request = WriteRequest(FileChange(path, data, exclusive))
         self.perform([request])
         return request.answer.result()
+
+    def write_all_now(self, contents: Mapping[Path, bytes]) -> None:
+        """Write the files, and make their folders, in the calling thread.
+
+        For threads that wait for it. Raises Denied, StoreUnavailable.
+        """
+        for folder in dict.fromkeys(path.parent for path in contents):
+            self.make_dirs(folder)
+        requests = [WriteRequest(FileChange(path, data)) for path, data in contents.items()]
+        for at in range(0, len(requests), MAX_BATCH):
+            self.perform(requests[at : at + MAX_BATCH])
+        for request in requests:
+            request.answer.result()
 
     async def append(self, path: Path, line: bytes) -> None:
         """Append the line to the file, in one write or not at all.

@@ -96,7 +96,8 @@ def _build_run_entries(run: Run, job: RunJob) -> Iterator[JobEntry]:
         yield JobEntry(
             **_build_end_fields(attempt),
             cluster=run.cluster,
-            name=job.name,
+            # Jobs of simulations are called as SLURM calls them, by the title.
+            name=job.name if run.simulation is None else str(job.options.get("job_name") or job.name),
             command=job.command if isinstance(job.command, str | None) else shlex.join(job.command),
             depends_on=tuple(job.depends_on),
             partition=attempt.partition or resources.get("partition"),

@@ -450,6 +450,9 @@ def check_rerun(run: Run, only: str, names: Collection[str] = ()) -> None:
 
     `only` is "failed" (all jobs that did not complete, and these names) or "all". Raises Invalid for unknown names.
     """
+    if run.simulation is not None:
+        text = "its tasks and their results belong together; submit the simulation again"
+        raise Conflict(f"Run belongs to the simulation {run.simulation} and cannot be run again: {text}")
     unknown = sorted(set(names) - {job.name for job in run.jobs})
     if unknown:
         raise Invalid([make_problem(f"The run has no job {name}", ["body", "jobs"], input=name) for name in unknown])
