@@ -24,8 +24,8 @@ VERBS = """
     back begin bring browse build call cancel carry catch change check choose claim classify clean clear close collect
     combine commit compare compile complete compose compress compute confirm connect convert copy count create cut
     deactivate deal decide decode decompress delete describe detect diff disable discard display do download draft drain
-    draw drop dump edit empty enable end ensure enter escape examine exchange expand explain export extract fail feed fetch
-    fill filter find finish flatten fold follow forget fork format frame freeze fsync get give go group guard hand hang
+    draw drop dump edit empty enable end ensure enter escape examine exchange expand explain export extract fail feed
+    fetch fill filter find finish flatten fold follow forget fork format frame freeze fsync get give go group guard hand hang
     hash have hide hold identify ignore include index init insert install intend issue iterate join judge keep launch
     lead learn leave let limit link list listen load locate lock look make mark mask match measure memorize merge move
     name narrow note notify number observe open order pack pad parse pass pause perform pick place plan poll pop post
