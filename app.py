@@ -239,7 +239,7 @@ FAMILIES = (
             "yaptide_refresh": access.check_refresh,
             "session": access.check_session,
         },
-        statuses={("yaptide", errors.Invalid): 400},
+        statuses={("yaptide", errors.Invalid): 400, ("yaptide", errors.ConversionFailed): 500},
         any_media_type=True,
     ),
     Family(
@@ -549,8 +549,7 @@ class Endpoint:
         if call.server is None:
             raise NotStarted
         kinds = (JSON, FORM) if self.spec.takes_form else (JSON,)
-        most = call.server.store.config.limits.body_bytes
-        data = await read_body(call, min(most, self.spec.body_limit_bytes or most), *kinds)
+        data = await read_body(call, self.spec.find_body_limit(call.server.store.config), *kinds)
         if not data and not self.spec.body_required:
             return dict(self.spec.body_defaults)
         if (encoding := jsons.find_other_encoding(data)) is not None:

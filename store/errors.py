@@ -144,6 +144,10 @@ class Invalid(StoreError):
         super().__init__("; ".join(describe_problem(item) for item in self.problems[:TOLD_PROBLEMS]) or "invalid")
 
 
+class ConversionFailed(StoreError):
+    """A project cannot be converted to the files of a simulator."""
+
+
 class NotJson(Invalid):
     """The body is no JSON at all, or not the object that it has to be."""
 

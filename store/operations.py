@@ -6,10 +6,12 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from operator import attrgetter
 from typing import Any
 from urllib.parse import parse_qsl
 
 from store.contract import Contract
+from store.documents import Config
 from store.errors import Invalid, NotJson, make_problem
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -163,11 +165,19 @@ class Specification:
         self.body_required: bool = body.get("required", False)
         self.body_schema = body.get("content", {}).get(JSON, {}).get("schema")
         self.takes_form = FORM in body.get("content", {})
-        self.body_limit_bytes: int | None = body.get("x-max-bytes")  # None: as much as config.yaml allows
+        # A number, or what config.yaml calls it.
+        self.body_limit: int | str = body.get("x-max-bytes", "limits.body_bytes")
         self.raw_limit_bytes: int | None = body.get("content", {}).get(RAW, {}).get("schema", {}).get("maxLength")
         self.correct_body = compile_words(contract, self.body_schema)
         fields = (resolve_reference(contract, self.body_schema) or {}).get("properties", {})
         self.body_defaults = {key: part["default"] for key, part in fields.items() if "default" in part}
+
+    def find_body_limit(self, config: Config) -> int:
+        """Find how many bytes a body may have."""
+        if isinstance(self.body_limit, int):
+            return min(self.body_limit, config.limits.body_bytes)
+        limit: int = attrgetter(self.body_limit)(config)
+        return limit
 
     @property
     def defaults(self) -> dict[str, Any] | None:

@@ -31,6 +31,8 @@ HOMES = {
     "httpcore": {"engine"},
     # In child processes that make files, loaded nowhere else.
     "xlsxwriter": {"store"}, "pyarrow": {"store"}, "matplotlib": {"store"},
+    # Where people have installed it, which is not for us to do: it has no licence.
+    "converter": {"store"},
     "aiosmtplib": {"engine"},
     "prometheus_client": {"engine"},
     # Regular expressions of callers.

@@ -8,9 +8,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from engine.simulations import actions, lists
+from engine.simulations import actions, lists, results, submission
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
+    "yaptide_submit_direct": submission.submit_direct,
+    "yaptide_get_direct": actions.get_direct,
+    "yaptide_cancel_direct": actions.cancel_direct,
+    "yaptide_submit_batch": submission.submit_batch,
+    "yaptide_get_batch": actions.get_batch,
+    "yaptide_cancel_batch": actions.cancel_batch,
     "yaptide_get_job": actions.get_job,
+    "yaptide_get_results": results.get_results,
+    "yaptide_list_estimators": results.list_estimators,
+    "yaptide_get_inputs": results.get_inputs,
+    "yaptide_get_logfiles": results.get_logfiles,
+    "yaptide_list_simulations": lists.list_simulations,
+    "yaptide_delete_simulation": actions.delete_simulation,
     "yaptide_list_clusters": lists.list_clusters,
 }

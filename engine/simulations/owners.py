@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+from engine.callers.yaptide import batch
 from engine.server import Server
 from store.access import Caller
 from store.documents import Simulation
@@ -11,6 +14,13 @@ from store.errors import Denied, NotYet
 USER_KIND = "yaptide"
 UNKNOWN = "Job with provided ID does not exist"
 NOT_OWN = "Job with provided ID does not belong to the user"
+
+
+class Owned(NamedTuple):
+    """Whose a simulation is, and on which platform."""
+
+    owner: str
+    platform: str
 
 
 def make_owner(caller: Caller) -> str:
@@ -26,14 +36,30 @@ def has_all(caller: Caller) -> bool:
     return "admin" in caller.scopes
 
 
-def get_owned(server: Server, simulation_id: str, caller: Caller) -> Simulation:
-    """Return the caller's simulation.
+def get_owned(server: Server, simulation_id: str, caller: Caller, platform: str | None = None) -> Simulation:
+    """Return the caller's simulation, of a platform.
 
     Raises NotFound for none, Denied for one of somebody else.
     """
     if simulation_id not in server.store.simulations:
         raise NotYet("Job", simulation_id, UNKNOWN)
     simulation: Simulation = server.store.simulations.get(simulation_id)
-    if not has_all(caller) and simulation.owner != make_owner(caller):
-        raise Denied(NOT_OWN)
+    check_owner(simulation, simulation_id, caller, platform)
     return simulation
+
+
+def check_owner(owned: Simulation | Owned, simulation_id: str, caller: Caller, platform: str | None) -> None:
+    """Raise Denied for a simulation of somebody else, NotFound for one elsewhere."""
+    if not has_all(caller) and owned.owner != make_owner(caller):
+        raise Denied(NOT_OWN)
+    if platform is not None and owned.platform != platform:
+        raise NotYet("Job", simulation_id, UNKNOWN)
+
+
+def require_batch(server: Server, caller: Caller) -> None:
+    """Raise Denied for a user who may not use clusters.
+
+    What other callers may do their scopes say.
+    """
+    if caller.kind in batch.SOURCES:
+        batch.check_batch_allowed(server, caller)

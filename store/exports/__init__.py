@@ -1,1 +1,1 @@
-"""Files that are made of many rows, in child processes with bounds."""
+"""Files that are made in child processes with bounds: tables, reports, the input of simulations."""

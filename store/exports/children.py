@@ -23,9 +23,12 @@ from store.jsons import dump_json
 
 TABLE_WORKER = Path(__file__).with_name("table_worker.py")
 REPORT_WORKER = Path(__file__).with_name("report_worker.py")
+PROJECT_WORKER = Path(__file__).with_name("project_worker.py")
 SAID_BYTES = 1000
 # What may lie outside of the standard library, by worker.
-LIBRARIES = {TABLE_WORKER: ("xlsxwriter", "pyarrow"), REPORT_WORKER: ("matplotlib",)}
+LIBRARIES = {
+    TABLE_WORKER: ("xlsxwriter", "pyarrow"), REPORT_WORKER: ("matplotlib",), PROJECT_WORKER: ("converter",),
+}  # fmt: skip
 
 # Libraries that begin a thread for each processor, or set much memory aside, would be over the bounds at once.
 ENVIRONMENT = {

@@ -20,7 +20,8 @@ SERVER = "Yaptide"
 FIELD_PROBLEMS = {"extra_forbidden": "Unknown field.", "missing": "Missing data for required field."}
 TOLD_PROBLEMS = 10
 SUBMITTED = {"DIRECT": "Job submitted", "BATCH": "Batch job submitted"}
-STATUS, CANCELLED = "Job status", "Job cancelled"
+STATUS, CANCELLED, DELETED = "Job status", "Job cancelled", "Simulation deleted"
+NO_RESULTS = "Results are unavailable"
 # So many pages are asked for at once.
 MOST_PAGES = 10_000
 
@@ -136,9 +137,9 @@ def split_seconds(seconds: int) -> dict[str, int]:
     return {"hours": hours, "minutes": minutes, "seconds": rest}
 
 
-def to_cancelled_json() -> dict[str, Any]:
-    """Build the answer to a cancellation."""
-    return {"message": CANCELLED}
+def to_message_json(message: str) -> dict[str, Any]:
+    """Build an answer that says no more than that it is done."""
+    return {"message": message}
 
 
 def to_uncancelled_json(simulation: Simulation) -> dict[str, Any]:
@@ -247,7 +248,7 @@ def list_estimators(simulation: Simulation, name: str | None = None) -> list[Est
     The client leaves out an underscore at the end of a name.
     """
     if not simulation.estimators:
-        raise NotYet("Results", simulation.id, "Results are unavailable")
+        raise NotYet("Results", simulation.id, NO_RESULTS)
     if name is None:
         return simulation.estimators
     for wanted in (name, f"{name}_"):
@@ -255,30 +256,6 @@ def list_estimators(simulation: Simulation, name: str | None = None) -> list[Est
             if estimator.name == wanted:
                 return [estimator]
     raise NotYet("Estimator", name, "Estimator not found")
-
-
-def to_results_json(estimators: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Build all results, from the files of the estimators."""
-    return {"message": "Results", "estimators": [_cut_estimator(estimator) for estimator in estimators]}
-
-
-def to_estimator_json(estimator: Mapping[str, Any]) -> dict[str, Any]:
-    """Build the results of one estimator, from its file."""
-    return {"message": "Estimator", **_cut_estimator(estimator)}
-
-
-def _cut_estimator(estimator: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: estimator.get(name) for name in ("name", "metadata", "pages")}
-
-
-def to_page_json(estimator: Mapping[str, Any], number: int) -> dict[str, Any]:
-    """Build one page of an estimator; raise NotFound."""
-    return {"message": "Page", "page": select_pages(estimator, [number])[0]}
-
-
-def to_pages_json(estimator: Mapping[str, Any], numbers: Sequence[int]) -> dict[str, Any]:
-    """Build some pages of an estimator, in this order; raise NotFound."""
-    return {"message": "Pages", "pages": select_pages(estimator, numbers)}
 
 
 def select_pages(estimator: Mapping[str, Any], numbers: Sequence[int]) -> list[Any]:

@@ -93,7 +93,7 @@ def test_a_failure_says_why_and_what_is_missing() -> None:
         ("submitted here", yaptide.to_submitted_json(make_simulation()), {"message": "Job submitted", "job_id": ID}),
         ("submitted to a cluster", yaptide.to_submitted_json(make_simulation(platform="BATCH")),
          {"message": "Batch job submitted", "job_id": ID}),
-        ("cancelled", yaptide.to_cancelled_json(), {"message": "Job cancelled"}),
+        ("cancelled", yaptide.to_message_json(yaptide.CANCELLED), {"message": "Job cancelled"}),
         ("too late", yaptide.to_uncancelled_json(make_simulation(state="COMPLETED")),
          {"message": "Cannot cancel job which is in COMPLETED state", "job_state": "COMPLETED"}),
         ("clusters", yaptide.to_clusters_json(["here", "lab"]),
@@ -154,16 +154,6 @@ def test_estimators() -> None:
         yaptide.to_estimators_json(make_simulation())
     with pytest.raises(NotFound, match=r"^Results are unavailable$"):
         yaptide.list_estimators(make_simulation(), "dose")
-
-
-def test_results() -> None:
-    whole = {key: DOSE[key] for key in ("name", "metadata", "pages")}
-    assert yaptide.to_results_json([DOSE]) == {"message": "Results", "estimators": [whole]}
-    assert yaptide.to_estimator_json(DOSE) == {"message": "Estimator", **whole}
-    assert yaptide.to_page_json(DOSE, 2)["page"]["data"] == {"values": [2]}
-    assert [page["data"]["values"] for page in yaptide.to_pages_json(DOSE, [3, 0])["pages"]] == [[3], [0]]
-    with pytest.raises(NotFound, match=r"^Page not found$"):
-        yaptide.to_page_json(DOSE, 4)
 
 
 def test_pages_without_a_number_are_counted() -> None:
