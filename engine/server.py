@@ -34,6 +34,7 @@ from store.config.settings import Settings
 from store.deadlines import limit_computing
 from store.disk.audit import Audit
 from store.disk.streams import Streams
+from store.indexes.bodies import BoundedCache
 from store.indexes.jobs import JobIndex
 from store.indexes.lists import JobList, RunList
 from store.indexes.reports import ReportIndex
@@ -50,6 +51,8 @@ from store.views import srunx
 from store.workflow_files import names
 
 Checked = TypeVar("Checked")
+# Of simulations, as somebody has asked for them.
+STATES_BYTES = 8_000_000
 # A workflow as large as the store takes needs half of it.
 CHECK_S = 10.0
 
@@ -101,6 +104,7 @@ class Server:
         self.job_index = JobIndex()
         self.sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get, self.store.archive)
         self.simulation_index, self.task_reports = SimulationIndex(), TaskReports()
+        self.simulation_states = BoundedCache(STATES_BYTES)
         self.notifications = Notifications(
             self.store, self.job_index, self.sweep_index, lambda: self.cluster.name, self.clusters.view_job,
             lambda name: self.locks.hold(Key("notification", name)), self.supervisor.start,

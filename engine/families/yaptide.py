@@ -11,11 +11,11 @@ from typing import Any
 from engine.simulations import actions, lists, results, submission
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
-    "yaptide_submit_direct": submission.submit_direct,
     "yaptide_get_direct": actions.get_direct,
+    "yaptide_submit_direct": submission.submit_direct,
     "yaptide_cancel_direct": actions.cancel_direct,
-    "yaptide_submit_batch": submission.submit_batch,
     "yaptide_get_batch": actions.get_batch,
+    "yaptide_submit_batch": submission.submit_batch,
     "yaptide_cancel_batch": actions.cancel_batch,
     "yaptide_get_job": actions.get_job,
     "yaptide_get_results": results.get_results,

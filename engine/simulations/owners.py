@@ -49,7 +49,7 @@ def get_owned(server: Server, simulation_id: str, caller: Caller, platform: str 
 
 
 def check_owner(owned: Simulation | Owned, simulation_id: str, caller: Caller, platform: str | None) -> None:
-    """Raise Denied for a simulation of somebody else, NotFound for one elsewhere."""
+    """Raise Denied where somebody else owns it, NotFound elsewhere."""
     if not has_all(caller) and owned.owner != make_owner(caller):
         raise Denied(NOT_OWN)
     if platform is not None and owned.platform != platform:

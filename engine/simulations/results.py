@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.server import Server
-from engine.simulations import fetching, folders, owners
+from engine.simulations import folders, owners
 from engine.simulations.folders import PROJECT, RESULTS, find_folder
 from store.access import Caller
 from store.documents import Simulation
@@ -73,7 +73,7 @@ async def _send_estimators(simulation: Simulation, paths: Sequence[Path], is_one
 
 
 async def _read_estimators(paths: Sequence[Path], is_one: bool) -> AsyncIterator[bytes]:
-    """Read the files of estimators, piece by piece, with what stands around them."""
+    """Read the files of estimators piece by piece, with their frame."""
     yield yaptide_results.ONE_BEGIN if is_one else yaptide_results.ALL_BEGIN
     for number, path in enumerate(paths):
         with await asyncio.to_thread(path.open, "rb") as file:
@@ -92,7 +92,15 @@ def _make_gone(simulation: Simulation) -> NotYet:
 async def get_logfiles(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:
     """Get the logs of a simulation; raise NotFound and Denied."""
     owners.get_owned(server, job_id, caller)
-    return yaptide.to_logs_json(job_id, await fetching.list_logs(server, job_id))
+    return yaptide.to_logs_json(job_id, await asyncio.to_thread(_read_logs, server, job_id))
+
+
+def _read_logs(server: Server, simulation_id: str) -> dict[str, str]:
+    """Read the logs. Blocks."""
+    folder = find_folder(server, simulation_id, folders.LOGS)
+    if not folder.is_dir():
+        return {}
+    return {path.name: path.read_bytes()[-100_000:].decode(errors="replace") for path in sorted(folder.iterdir())[:10]}
 
 
 async def get_inputs(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:

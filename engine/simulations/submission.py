@@ -1,13 +1,13 @@
-"""Simulations are submitted: everything is checked before anything is written."""
+"""Simulations are submitted: checked completely, then written."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from engine.server import Server
@@ -48,7 +48,7 @@ async def submit_direct(
 
     Raises also ConversionFailed, TooManyWaiting, StoreUnavailable, StoreFull.
     """
-    return yaptide.to_submitted_json(await _submit(server, "DIRECT", body, idempotency_key, caller))
+    return yaptide.to_submitted_json(await _submit_simulation(server, "DIRECT", body, idempotency_key, caller))
 
 
 async def submit_batch(
@@ -56,10 +56,10 @@ async def submit_batch(
 ) -> dict[str, Any]:
     """Run a simulation on a cluster; raise Denied, and as `submit_direct`."""
     owners.require_batch(server, caller)
-    return yaptide.to_submitted_json(await _submit(server, "BATCH", body, idempotency_key, caller))
+    return yaptide.to_submitted_json(await _submit_simulation(server, "BATCH", body, idempotency_key, caller))
 
 
-async def _submit(
+async def _submit_simulation(
     server: Server, platform: Platform, body: dict[str, Any], key: str | None, caller: Caller
 ) -> Simulation:
     """Submit a simulation; return the one that the same request has made."""
@@ -149,7 +149,9 @@ async def plan_simulation(server: Server, platform: Platform, body: Mapping[str,
         files = await server.check(projects.convert_project, sim_type, project)
     most = server.store.config.yaptide.max_tasks
     simulation = await server.check(draft_simulation, sim_type, known, files, project, body, most)
-    return Plan(simulation.model_copy(update={"platform": platform, "cluster": cluster, "options": options}), files, project)
+    return Plan(
+        simulation.model_copy(update={"platform": platform, "cluster": cluster, "options": options}), files, project
+    )
 
 
 def _find_simulator(server: Server, known: Mapping[str, Simulator], sim_type: str) -> Simulator:
@@ -182,9 +184,10 @@ def require_program(sim_type: str, simulator: Simulator, has_own_path: bool) -> 
     Where lines before it may change the path, only a program with its whole path is looked for. Blocks.
     """
     program = simulators.get_program(simulator)
-    if program is None or (os.sep in program and not os.path.isabs(program)):
+    is_whole = program is not None and Path(program).is_absolute()
+    if program is None or (not is_whole and (has_own_path or "/" in program)):
         return
-    if shutil.which(program) is None and (os.path.isabs(program) or not has_own_path):
+    if shutil.which(program) is None:
         message = simulators.describe_missing_program(sim_type, program)
         raise Invalid([make_problem(message, ("body", "sim_type"), input=sim_type)])
 

@@ -280,10 +280,10 @@ class SmtpConfig(UserFileModel):
 
 
 class YaptideConfig(UserFileModel):
-    """Simulations: where their tasks reach the server, and how many there may be.
+    """Simulations: how many there may be, and where their tasks reach us.
 
-    None is the server's own URL for the embedded cluster, and no URL for others. `max_open` counts simulations of one
-    owner that have not ended, `input_bytes` is the size of what submits one.
+    `max_open` counts simulations of one owner that have not ended, `input_bytes` is the size of what submits one. For
+    `report_url` None is the server's own URL for the embedded cluster, and no URL for others.
     """
 
     max_tasks: int = Field(default=1000, ge=1, le=100_000)

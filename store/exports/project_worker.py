@@ -1,8 +1,8 @@
-"""The child process that converts a project of YAPTIDE's editor, within kernel limits.
+"""The child process that converts projects, within kernel limits.
 
 Run as table_worker.py is, with the same bounds; the only place that loads yaptide-converter, which people install
-themselves. One line of JSON comes in, `{"sim_type", "project": {…}}`; standard output is `{NAME: TEXT}`, the files of
-the simulator.
+themselves. One line of JSON comes in, `{"sim_type", "project": {…}}`, a project of YAPTIDE's editor; standard output is
+`{NAME: TEXT}`, the files of the simulator.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def convert_project(sim_type: str, project: dict[str, Any]) -> dict[str, str]:
 
 
 def end_with_input(lines: Any) -> None:
-    """End this process when its input ends: then nobody wants the files any more."""
+    """End this process when its input ends: nobody wants the files."""
     lines.read()
     os._exit(1)
 

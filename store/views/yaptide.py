@@ -66,6 +66,8 @@ def _describe_problems(message: str, found: Sequence[tuple[str, str, Mapping[str
         return message
     if is_query:
         return f"Wrong parameters: {_join_problems(found)}"
+    if missing == ["body"]:
+        return "No JSON in body"
     if len(missing) == len(found):
         return f"Missing keys in JSON payload: {', '.join(missing)}"
     if found[0][2]["loc"] == ["body"] or found[0][2]["type"] == "json_invalid":

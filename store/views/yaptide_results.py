@@ -1,4 +1,4 @@
-"""Results as the YAPTIDE family answers them: files of estimators as they are, or pages of one.
+"""Results of the YAPTIDE family: estimators as they are, or their pages.
 
 The merge writes files whose pages begin and end with lines of their own, in the order of their numbers, so a page is
 found without reading what stands around it. Any other JSON is read whole.
@@ -16,7 +16,12 @@ from store.views.yaptide import select_pages
 ALL_BEGIN, ALL_END = b'{"message":"Results","estimators":[', b"]}"
 ONE_BEGIN = b'{"message":"Estimator",'
 # As slurm_shim/simulators/pages.py writes them.
-HEAD_END, PAGE_BEGINS, PAGE_END, FILE_END = b'"pages": [\n', (b'{"dimensions": ', b',{"dimensions": '), b"]}}\n", b"]}\n"
+HEAD_END, PAGE_BEGINS, PAGE_END, FILE_END = (
+    b'"pages": [\n',
+    (b'{"dimensions": ', b',{"dimensions": '),
+    b"]}}\n",
+    b"]}\n",
+)
 
 
 def wrap_page(page: bytes) -> bytes:

@@ -1,0 +1,1 @@
+"""The YAPTIDE API, over the app in this process."""
