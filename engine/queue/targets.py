@@ -12,8 +12,9 @@ from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.errors import JobFinished, SlurmError
 from store import access
+from store.documents import Run
 from store.errors import Conflict, Denied, NotFound
-from store.indexes.jobs import JobEntry
+from store.indexes.jobs import JobEntry, get_whole_id
 from store.rules import states
 from store.rules.jobs import actions
 from store.rules.jobs.views import REPLACED
@@ -119,7 +120,20 @@ def judge_row(
     why = actions.find_obstacle(change.action, row["state"], row["reason"], row.get("tasks", ()))
     if why is not None:
         raise Obstacle(job_id, row["job_id"], why)
+    if change.action == "requeue" and row["state"] in states.TERMINAL:
+        refuse_ended_task(server, cluster, row["job_id"], job_id)
     return Target(row["job_id"], row["state"], row["comment"])
+
+
+def refuse_ended_task(server: Server, cluster: Cluster, slurm_id: str, job_id: str) -> None:
+    """Raise Conflict for an ended job of a simulation.
+
+    What it left is merged by now, or will be without it.
+    """
+    source = server.job_index.find_source(cluster.name, get_whole_id(slurm_id))
+    document = None if source is None else source.document
+    if isinstance(document, Run) and document.simulation is not None:
+        raise Conflict(f"Job {job_id} belongs to the simulation {document.simulation}: submit that again instead")
 
 
 def _check_remembered(entry: JobEntry, job_id: str) -> Target:

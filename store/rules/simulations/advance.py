@@ -164,6 +164,8 @@ def find_end(simulation: Simulation, run: Run) -> tuple[SimulationState, str | N
     if failed:
         return "FAILED", describe_failures(failed, len(simulation.tasks))
     cancelled = [str(task.task_id) for task in simulation.tasks if task.state == "CANCELED"]
+    if run.cancel_requested_at is not None:
+        return "CANCELED", "its run was cancelled"
     if cancelled:
         return "CANCELED", f"cancelled outside of Sluice: task {', '.join(cancelled[:TOLD_TASKS])}"
     merge = states.find_attempt(run, COLLECT)
