@@ -31,7 +31,7 @@ LONGEST_FIRST = [
     "engine/whole/remote/test_remote_profiles.py", "store/indexes/test_jobs.py", "slurm_shim/test_behaviour.py",
     "page/logs/test_log.py", "page/workflows/test_editor.py", "page/runs/test_run.py", "page/sweeps/test_sweep.py",
     "clients/test_browser.py", "app/test_install.py", "clients/test_clients.py",
-    "faults/test_exports_crash.py", "faults/test_sweep_crash.py", "soak/test_soak.py", "faults/test_crash.py",
+    "faults/test_exports_crash.py", "faults/test_simulation_crash.py", "faults/test_sweep_crash.py", "soak/test_soak.py", "faults/test_crash.py",
     "faults/test_outage.py",
     "app/operations/test_sweeps_api.py", "engine/whole/test_inbox.py", "engine/whole/test_reports_slurm.py",
     "app/operations/test_front_end.py", "app/operations/test_runs_api.py", "store/disk/test_archive.py",

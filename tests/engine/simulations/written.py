@@ -10,6 +10,7 @@ from typing import Any
 from store.documents import Simulation
 from store.rules.simulations import advance
 from store.rules.simulations.splitting import build_tasks
+from tests import ROOT
 
 # A small one, of which each task takes a fraction of a second.
 DUMMY = {"primaries": 400, "layers": [{"material": "water", "thickness_cm": 20}], "bins": 10, "map_bins": [4, 5]}
@@ -33,6 +34,14 @@ def write_input(store: Path, simulation: Simulation, **changes: Any) -> None:
     folder.mkdir(parents=True)
     given = {**DUMMY, "primaries": simulation.requested_primaries, **changes}
     (folder / "dummy.json").write_text(json.dumps(given))
+
+
+def write_simulator(store: Path, **changes: Any) -> None:
+    """Write the definition of the dummy, with these changes."""
+    text = (ROOT / "store/examples/simulators/dummy.yaml").read_text()
+    (store / "simulators").mkdir(exist_ok=True)
+    lines = "".join(f"{name}: {json.dumps(value)}\n" for name, value in changes.items())
+    (store / "simulators" / "dummy.yaml").write_text(text + lines)
 
 
 def write_document(store: Path, simulation: Simulation) -> None:
