@@ -24,6 +24,7 @@ from engine.open_documents import RETRY_S
 from engine.recovery import lost_jobs
 from engine.server import Server
 from engine.simulations import following as simulations
+from engine.simulations import removal
 from engine.tasks import wait_for_event
 from slurm_shim.cluster import Cluster
 from store.errors import StoreError
@@ -79,6 +80,10 @@ async def tidy_forever(server: Server) -> None:
             await made_files.remove_expired(server, now)
         except StoreError:
             log.exception("exports and reports that have expired could not be removed")
+        try:
+            await removal.tidy_simulations(server, now)
+        except StoreError:
+            log.exception("simulations that are old could not be removed")
         await asyncio.sleep(TIDY_S)
 
 

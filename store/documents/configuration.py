@@ -282,14 +282,16 @@ class SmtpConfig(UserFileModel):
 class YaptideConfig(UserFileModel):
     """Simulations: how many there may be, and where their tasks reach us.
 
-    `max_open` counts simulations of one owner that have not ended, `input_bytes` is the size of what submits one. For
-    `report_url` None is the server's own URL for the embedded cluster, and no URL for others.
+    `max_open` counts simulations of one owner that have not ended, `input_bytes` is the size of what submits one,
+    `results_mb` that of the merged results of one. For `report_url` None is the server's own URL for the embedded
+    cluster, and no URL for others.
     """
 
     max_tasks: int = Field(default=1000, ge=1, le=100_000)
     max_open: int = Field(default=100, ge=1, le=100_000)
     input_bytes: int = Field(default=10_000_000, ge=1000, le=100_000_000)
     report_url: Annotated[str, Field(pattern=REPORT_URL, max_length=1000)] | None = None
+    results_mb: int = Field(default=1000, ge=1, le=1_000_000)
 
 
 class Threshold(UserFileModel):
