@@ -210,6 +210,24 @@ def test_folders_are_made_with_the_submission(slurm: RemoteSlurm, beyond: Beyond
 
 
 @pytest.mark.ssh
+def test_files_are_written_with_the_submission_for_their_owner_only(slurm: RemoteSlurm, beyond: Beyond) -> None:
+    slurm.identify()
+    before, work = beyond.calls(), beyond.home / "it's" / "work"
+    files = {"input/it's \n $(x) é": b"END\n\0", "-n": b"", "large": os.urandom(3_000_000), "a/b/c": b"old"}
+    needs = Needs({"work_dir": str(work), "log_dir": str(work / "logs")}, files=files)
+    slurm.sbatch("#!/bin/sh\n", {"chdir": str(work)}, needs=needs)
+    for name, data in files.items():
+        assert (work / name).read_bytes() == data and (work / name).stat().st_mode & 0o777 == 0o600, name
+    again = replace(needs, files={"a/b/c": b"new"})
+    slurm.sbatch("#!/bin/sh\n", {"chdir": str(work)}, needs=again)
+    assert (work / "a/b/c").read_bytes() == b"new"
+    (work / "file").touch()
+    with pytest.raises(FolderRefused, match=r"^work_dir /\S+: tar: file"):
+        slurm.sbatch("#!/bin/sh\n", {"chdir": str(work)}, needs=replace(needs, files={"file/x": b""}))
+    assert (beyond.calls() - before)["sbatch"] == 2
+
+
+@pytest.mark.ssh
 def test_secrets_stand_in_no_argv(beyond: Beyond) -> None:
     variables = {**beyond.variables, "A_TOKEN": "of the profile"}
     made = Connection(Login(**beyond.sshd.login), str(beyond.sshd.config), variables, secret_names=["A_TOKEN"])
