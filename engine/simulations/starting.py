@@ -78,7 +78,7 @@ async def plan_run(server: Server, simulation: Simulation, cluster: Cluster) -> 
     return Run(
         id=simulation.run_id,
         workflow_name=WORKFLOW,
-        args={"simulation": simulation.id},
+        args={"simulation": simulation.id, "title": simulation.title},
         cluster=cluster.name,
         status="submitting",
         work_dir=work,

@@ -174,7 +174,7 @@ def list_run_events(run: Run) -> list[Event]:
 
 def _collect_run_facts(run: Run) -> dict[str, Any]:
     return {
-        "name": run.workflow_name,
+        "name": run.workflow_name if run.simulation is None else run.args.get("title") or run.workflow_name,
         "error": _keep_first_line(run.error),
         "started_at": run.started_at,
         "ended_at": run.completed_at,

@@ -126,6 +126,23 @@ def list_processes(client: Client, simulation: Simulation) -> list[str]:
     return [line for line in found if str(work_of(client, simulation)) in line]
 
 
+def test_whoever_watches_the_run_hears_of_its_end_by_the_title(client: Client) -> None:
+    simulation = begin_slow(client)
+    config = {"webhook_url": "https://hooks.example.org/x"}
+    endpoint = client.post("/api/endpoints", {"kind": "webhook", "name": "lab", "config": config}).json()["id"]
+    wanted = {"kind": "workflow_run", "run_id": simulation.run_id, "endpoint_id": endpoint}
+    assert client.post("/api/watches", wanted).status_code == 201
+    client.post(f"/api/workflows/runs/{simulation.run_id}/cancel")
+    await_end(client, simulation)
+
+    def find_message() -> dict[str, Any] | None:
+        kept = [entry.document.body for entry in client.server.store.deliveries.iterate_entries()]
+        return next((body for body in kept if body["target_ref"].endswith(simulation.run_id)), None)
+
+    message = eventually(find_message)
+    assert message is not None and (message["name"], message["status"]) == ("Water tank", "cancelled")
+
+
 def test_a_cancelled_one_ends_its_tasks_and_keeps_what_finished(client: Client) -> None:
     simulation = begin_slow(client)
 
