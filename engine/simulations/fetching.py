@@ -20,6 +20,7 @@ import orjson
 
 from engine import workdirs
 from engine.server import Server
+from engine.simulations.removal import find_run
 from engine.simulations.result_files import UnreadableResults, check_estimator, find_folder
 from slurm_shim.cluster import RemoteCluster
 from store.disk.job_files import JobPlace
@@ -77,12 +78,14 @@ async def fetch_results(server: Server, simulation_id: str) -> None:
     none. Raises SlurmError, StoreUnavailable for what is to be tried again.
     """
     simulation: Simulation = server.store.simulations.get(simulation_id)
-    run: Run = server.store.runs.get(simulation.run_id)
+    run = await find_run(server, simulation.run_id)
     new = find_folder(server, simulation_id, NEW)
     await server.store.files.discard_folder(new)
     summary: Summary | None = None
     error: str | None = None
     try:
+        if run is None:
+            raise Unusable("its run is not there any more")
         source = make_source(server, run)
         await copy_logs(server, source, simulation, run, new / "logs")
         summary = await copy_results(server, source, run, new / "results")

@@ -53,6 +53,18 @@ def test_a_simulation_completes_with_the_results_of_all_tasks(client: Client) ->
     assert (run["status"], run["workflow_name"]) == ("completed", "simulation")
 
 
+def test_batch_runs_where_it_was_asked_for(client: Client) -> None:
+    name = client.server.cluster.name
+    options = BatchOptions(array={"time": "00:10:00", "comment": 'it\'s "mine" # really'}, collect={"time": "00:05:00"})
+    given = {"platform": "BATCH", "cluster": name, "options": options}
+    ended = await_end(client, begin(client, written.build_simulation(3, **given)))
+    assert (ended.state, ended.error) == ("COMPLETED", None)
+    run = client.server.store.runs.get(ended.run_id)
+    assert run.cluster == name
+    comments = [row["comment"] for row in client.server.cluster.snapshot.jobs.values() if row["name"] == "Water_tank"]
+    assert comments and any(comment.startswith('it\'s "mine" # really sluice:') for comment in comments)
+
+
 def test_tasks_are_listed_by_the_title_and_lead_to_the_run(client: Client) -> None:
     ended = await_end(client, begin(client, written.build_simulation(2, title="Proton beam, 60 MeV")))
     jobs = {name: attempt_of(client, ended, name) for name in ("tasks", "collect")}
