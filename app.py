@@ -47,6 +47,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from engine import change_sources, loop, workflow_files
 from engine.callers import sessions, token_calls
+from engine.callers.yaptide import realm_keys
 from engine.config import configuration
 from engine.families import s9s as s9s_operations
 from engine.families import srtslurm as srtslurm_operations
@@ -143,6 +144,8 @@ class Family:
     aliases: Mapping[str, str] = field(default_factory=dict)  # {"/v1": "/api/v1"}: the same operations
     any_media_type: bool = False  # bodies are JSON, whatever their Content-Type says
     cors: Collection[str] = ()  # origins whose pages may read, beside those in access.yaml
+    # Origins whose pages may do what a user may who has logged in there: with his cookies, by every method.
+    partners: Callable[[Server], Collection[str]] = lambda _server: ()
 
 
 def write_detail(refusal: Refusal) -> bytes:
@@ -239,8 +242,14 @@ FAMILIES = (
             "yaptide_refresh": access.check_refresh,
             "session": access.check_session,
         },
-        statuses={("yaptide", errors.Invalid): 400, ("yaptide", errors.ConversionFailed): 500},
+        statuses={
+            ("yaptide", errors.Invalid): 400,
+            ("yaptide", errors.ConversionFailed): 500,
+            ("yaptide", errors.TooManyWaiting): 503,
+            ("yaptide", realm_keys.KeycloakUnreachable): 503,
+        },
         any_media_type=True,
+        partners=lambda server: server.store.config.yaptide.origins,
     ),
     Family(
         name="sluice",
@@ -305,7 +314,7 @@ class Call:
         self.facts: access.Facts | None = None  # by which it was told who calls
         self.is_counted = False
         self.window: access.Window | None = None  # what the caller has left of its rate
-        self.cors: Headers = ()
+        self.cors = access.NOT_SHARED
         self.who: str | None = None  # the caller's name, for the audit
         self.made_id: Any = None  # the id of what was made, for the audit
         self.change_header: Headers = ()  # what says which change is the last one that the answer holds
@@ -341,7 +350,7 @@ class Call:
         """Send status and headers, and those that every answer has."""
         own = self.family.headers(self.caller, self.window) if self.family.headers is not None else ()
         self.status = status
-        every = [*headers, (b"x-request-id", self.request_id), *STRICT, *own, *self.cors]
+        every = [*headers, (b"x-request-id", self.request_id), *STRICT, *own, *self.cors.headers]
         if not self.access.frame_ancestors:  # else the page's own policy says who may
             every.append((b"x-frame-options", b"DENY"))
         if self.has_unread:
@@ -446,12 +455,6 @@ STRICT = (
 )  # fmt: skip
 # What callers have sent is never shown by a browser as a page of this server.
 DOWNLOAD = ((b"content-disposition", b"attachment"), (b"content-security-policy", b"sandbox"))
-# What a page of an allowed origin may read beside the body.
-READABLE = (
-    b"ETag, Retry-After, X-Change, X-RateLimit-Limit, X-RateLimit-Remaining, X-RateLimit-Reset, X-RateLimit-Window, "
-    b"X-Request-ID, X-Snapshot-Age, X-Total-Count"
-)
-EXPOSED = (b"access-control-expose-headers", READABLE)
 NO_STORE = ((b"cache-control", b"no-store"), (b"pragma", b"no-cache"))
 # A proxy that compressed them would gather them first.
 STREAM = ((b"cache-control", b"no-store, no-transform"), (b"x-accel-buffering", b"no"))
@@ -951,7 +954,8 @@ class App:
         requirement = endpoint.requirement if endpoint is not None else self.unknown[call.family.name]
         # The pages themselves tell nothing: what they show is asked for with credentials.
         page = self.find_page(call, item)
-        if requirement.credentials and page is None and not is_preflight:
+        asks_facts = endpoint is not None and "facts" in endpoint.wants
+        if (requirement.credentials or asks_facts) and page is None and not is_preflight:
             await (let_socket_in if call.is_socket and endpoint is not None else let_in)(call, requirement)
         if not is_preflight:
             count_rate(call)
@@ -1094,13 +1098,15 @@ def check_source(call: Call) -> bool:
     if not is_bare_check(call):
         hosts = call.server.callers.hosts if call.server is not None else access.LOOPBACK_NAMES
         access.check_host(call.headers, hosts)
+    partners = call.family.partners(call.server) if call.server is not None and not call.is_socket else ()
     if call.scope["type"] == "http" and call.method in READING:
-        allowed = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
-        is_preflight = check_cors(call, allowed)
+        readers = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
+        call.cors = access.share_answers(call.headers, readers, partners)
         if not (call.path in LINKED and access.is_navigation(call.headers)):
-            access.check_origin(call.headers, allowed)
-        return is_preflight
-    access.check_origin(call.headers)
+            access.check_origin(call.headers, (*readers, *partners))
+        return call.cors.is_preflight(call.method, call.headers)
+    call.cors = access.share_answers(call.headers, (), partners)
+    access.check_origin(call.headers, partners)
     if call.scope["type"] == "http" and b"content-type" in call.headers:
         takes_form = call.endpoint is not None and call.endpoint.spec.takes_form
         require_media_type(call, JSON, RAW, *((FORM,) if takes_form else ()))
@@ -1132,33 +1138,9 @@ def is_bare_check(call: Call) -> bool:
     return is_open and old and access.is_loopback(read_client(call))
 
 
-def check_cors(call: Call, allowed: Collection[str]) -> bool:
-    """Let pages of the family's allowed origins read the answer.
-
-    Returns whether the call is a preflight of theirs.
-    """
-    if not allowed:
-        return False
-    origin = call.headers.get(b"origin")
-    if "*" in allowed:
-        call.cors = ((b"access-control-allow-origin", b"*"), EXPOSED)
-    elif origin is None or origin.decode("latin-1") not in allowed:
-        call.cors = ((b"vary", b"origin"),)
-        return False
-    else:
-        call.cors = ((b"vary", b"origin"), (b"access-control-allow-origin", origin), EXPOSED)
-    return call.method == "OPTIONS" and call.headers.get(b"access-control-request-method") in (b"GET", b"HEAD")
-
-
 async def answer_preflight(call: Call) -> None:
-    """Tell a browser that a page of an allowed origin may read.
-
-    The page may say who it is in a header, never by a cookie.
-    """
-    methods = (b"access-control-allow-methods", b"GET, HEAD")
-    await call.start(
-        204, [methods, (b"access-control-allow-headers", b"authorization, if-none-match, last-event-id, x-request-id")]
-    )
+    """Tell a browser what a page of an allowed origin may do."""
+    await call.start(204, call.cors.list_preflight_headers())
     await call.finish()
 
 
@@ -1197,6 +1179,8 @@ async def let_in(call: Call, requirement: access.Requirement, facts: access.Fact
         sessions.find_session(server, call.scope["headers"]),
         server.logins,
     )  # fmt: skip
+    if call.cors.is_partner:  # with its own user's cookies alone, not those of our page, nor as the server's own user
+        call.facts = call.facts._replace(own=None, session=None)
     call.caller = access.identify_caller(requirement, call.facts)
     call.who = call.caller.name if call.caller is not None else None
     access.admit_caller(requirement, call.caller)
@@ -1284,6 +1268,7 @@ STATUS: dict[type[Exception], int] = {
     sockets.SocketNeeded: 426,
     TooMany: 429,
     errors.TooManyWaiting: 429,
+    errors.TooManyTries: 429,
     Degraded: 503,
     NotStarted: 503,
     Ending: 503,
@@ -1359,7 +1344,7 @@ async def send_refusal(call: Call, problem: Exception) -> None:
     challenges = access.list_challenges(call.family.credentials, call.headers, problem)
     headers += ((b"www-authenticate", challenge) for challenge in challenges)
     if refusal.status in (429, 503):
-        wait_s = problem.wait_s if isinstance(problem, TooMany) else RETRY_AFTER_S
+        wait_s = getattr(problem, "wait_s", RETRY_AFTER_S)
         headers.append((b"retry-after", b"%d" % math.ceil(wait_s)))
     operation_id = call.endpoint.spec.operation_id if call.endpoint else ""
     body = call.family.envelopes.get(operation_id, call.family.envelope)(refusal)
@@ -1597,6 +1582,8 @@ async def open_server(settings: Settings, families: Collection[str]) -> AsyncIte
     async with contextlib.AsyncExitStack() as undo:
         for pool in (server.pool, server.check_pool):
             undo.callback(pool.shutdown, wait=False, cancel_futures=True)
+        undo.callback(server.passwords.close)
+        undo.callback(server.web.close)
         undo.callback(server.mount_work.close)
         undo.callback(server.file_work.close)
         undo.push_async_callback(server.store.close)

@@ -11,6 +11,8 @@ from typing import Any, TypeVar
 from engine.callers.codes import Codes
 from engine.callers.munge import MungeReader
 from engine.callers.signing import SigningKey
+from engine.callers.yaptide.password_checks import PasswordChecks
+from engine.callers.yaptide.realm_keys import RealmKeys
 from engine.changes import Changes
 from engine.clusters import Clusters
 from engine.exports.work import FileWork
@@ -20,6 +22,7 @@ from engine.monitoring.sampler import Sampler
 from engine.mounts.work import MountWork
 from engine.nodes.node_table import NodeTable
 from engine.notify.notifications import Notifications
+from engine.notify.webhooks import Sender
 from engine.open_documents import LostDocuments, OpenDocuments
 from engine.search.text_cache import TextCache
 from engine.simulations.known_reports import TaskReports
@@ -87,6 +90,8 @@ class Server:
         self.store.workflows.run_reading = self.check
         self.audit = Audit(self.store.join_path("audit"), self.store.files)
         self.munge, self.signing_key, self.codes = MungeReader(), SigningKey(self.store.files), Codes()
+        self.passwords, self.web = PasswordChecks(), Sender()
+        self.realm_keys = RealmKeys(self.web.get)
         self.logins = Logins(self.find_user, lambda: self.signing_key.value)
         self.streams = Streams(self.store.join_path("streams"), self.store.files)
         self.locks, self.supervisor, self.wake = Locks(), Supervisor(), asyncio.Event()

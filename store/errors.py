@@ -136,6 +136,14 @@ class TooManyWaiting(StoreError):
         super().__init__(text)
 
 
+class TooManyTries(StoreError):
+    """Somebody has tried too often; after `wait_s` he may try again."""
+
+    def __init__(self, text: str, wait_s: float) -> None:
+        super().__init__(text)
+        self.wait_s = wait_s
+
+
 class Invalid(StoreError):
     """The data is wrong; `problems` lists everything that is."""
 

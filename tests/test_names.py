@@ -27,15 +27,15 @@ VERBS = """
     draw drop dump edit empty enable end ensure enter escape examine exchange expand explain export extract fail feed
     fetch fill filter find finish flatten fold follow forget fork format frame freeze fsync get give go group guard hand
     hang hash have hide hold identify ignore include index init insert install intend issue iterate join judge keep
-    launch lead learn leave let limit link list listen load locate lock look make mark mask match measure memorize merge
-    move name narrow note notify number observe open order pack pad parse pass pause perform pick place plan poll pop
-    post prepare preview print prune put queue quote raise rank reach read rebuild receive reconcile record recover
+    launch lead learn leave let limit link list listen load locate lock log look make mark mask match measure memorize
+    merge move name narrow note notify number observe open order pack pad parse pass pause perform pick place plan poll
+    pop post prepare preview print prune put queue quote raise rank reach read rebuild receive reconcile record recover
     redact refresh refuse register release remove rename render renew reopen replace report represent request requeue
     require rerun reserve reset resolve restart restore resume retry return revoke rewrite round run save scan schedule
-    search select send serve set settle shorten show signal skip sleep sort spawn spend splice split spread start stop
-    store stream strip submit subscribe suggest sum summarize supervise suspend switch sync take tell test tidy touch
-    trace transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload use
-    validate view wait wake walk watch widen wrap write yield
+    search select send serve set settle share shorten show signal skip sleep sort spawn spend splice split spread start
+    stop store stream strip submit subscribe suggest sum summarize supervise suspend switch sync take tell test tidy
+    touch trace transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload
+    use validate view wait wake walk watch widen wrap write yield
 """
 IMPERATIVES = frozenset(VERBS.split())
 # What begins a name beside these: questions that are answered by yes or no, and conversions.

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from engine.callers.yaptide import keycloak, login
 from engine.simulations import actions, lists, results, submission
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
@@ -25,4 +26,12 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "yaptide_list_simulations": lists.list_simulations,
     "yaptide_delete_simulation": actions.delete_simulation,
     "yaptide_list_clusters": lists.list_clusters,
+    "yaptide_register_user": login.register,
+    "yaptide_log_in": login.log_in,
+    "yaptide_refresh_login": login.refresh,
+    "yaptide_get_status": login.get_status,
+    "yaptide_log_out": login.log_out,
+    "yaptide_log_in_keycloak": keycloak.log_in,
+    "yaptide_log_out_keycloak": login.log_out,
+    "yaptide_update_user": login.update_user,
 }

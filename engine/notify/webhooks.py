@@ -103,7 +103,10 @@ class Sender:
         `handed` is awaited before the first byte of the request leaves. `allow_hosts` are those that may have addresses
         which are not public. Raises NotSent, NoAnswer.
         """
-        request = _Request(url, headers, body, handed)
+        return await self._perform(_Request(url, headers, body, handed), allow_hosts)
+
+    async def _perform(self, request: _Request, allow_hosts: Collection[str]) -> Answer:
+        """Send a request; return the answer. Raises NotSent, NoAnswer."""
         try:
             async with asyncio.timeout(self.timeout_s):
                 found = await self._resolve_host(request.host, request.port, allow_hosts)
@@ -117,6 +120,19 @@ class Sender:
         if request.answer is not None:
             return request.answer
         raise (NoAnswer if request.left else NotSent)(request.problem)
+
+    async def get(self, url: str, limit_bytes: int) -> bytes:
+        """Get what an address of config.yaml has, of at most so many bytes.
+
+        Its host may have any address, since who writes that file runs the server. Raises NotSent, NoAnswer.
+        """
+        request = _Request(url, {"Accept": "application/json"}, b"", _do_nothing, limit_bytes)
+        answer = await self._perform(request, [request.host])
+        if not answer.is_accepted:
+            raise NoAnswer(str(answer))
+        if request.document is None:
+            raise NoAnswer(request.problem or f"the answer has more than {limit_bytes} bytes")
+        return request.document
 
     async def _resolve_host(self, host: str, port: int, allow_hosts: Collection[str]) -> list[str]:
         loop = asyncio.get_running_loop()
@@ -137,17 +153,28 @@ class Sender:
 class _Request:
     """One request, and how far it has come.
 
-    `left` is set once it may have arrived, `answer` once there is one.
+    `left` is set once it may have arrived, `answer` once there is one. With `limit_bytes` it asks for a document, which
+    `document` is once it is here whole.
     """
 
-    def __init__(self, url: str, headers: dict[str, str], body: bytes, handed: Callable[[], Awaitable[Any]]) -> None:
+    def __init__(
+        self,
+        url: str,
+        headers: dict[str, str],
+        body: bytes,
+        handed: Callable[[], Awaitable[Any]],
+        limit_bytes: int | None = None,
+    ) -> None:
         self.host, self.port = endpoints.parse_host(url)
+        scheme, usual_port = ("http", 80) if url.startswith("http:") else ("https", 443)
+        self.method, self.limit_bytes = "POST" if limit_bytes is None else "GET", limit_bytes
+        self.document: bytes | None = None
         # Given in parts, so that no second parser decides where the request goes.
         self.url = httpcore.URL(
-            scheme="https", host=self.host, port=self.port, target=endpoints.parse_request_target(url)
+            scheme=scheme, host=self.host, port=self.port, target=endpoints.parse_request_target(url)
         )
         name = f"[{self.host}]" if ":" in self.host else self.host
-        host = name if self.port == 443 else f"{name}:{self.port}"
+        host = name if self.port == usual_port else f"{name}:{self.port}"
         self.headers, self.body, self.handed = {"Host": host, **headers, "Connection": "close"}, body, handed
         self.left = False
         self.answer: Answer | None = None
@@ -161,11 +188,16 @@ class _Request:
         async with (
             contextlib.aclosing(network),
             pool,
-            pool.stream("POST", self.url, headers=headers, content=self.body, extensions={"trace": self._trace}) as got,
+            pool.stream(
+                self.method, self.url, headers=headers, content=self.body, extensions={"trace": self._trace}
+            ) as got,
         ):
             self.answer = Answer(got.status, _parse_wait_s(got.headers))
             if not self.answer.is_accepted:
                 self.answer = Answer(got.status, self.answer.wait_s, await _read_word(got))
+            elif self.limit_bytes is not None:
+                data = await _read_beginning(got, self.limit_bytes + 1)
+                self.document = data if len(data) <= self.limit_bytes else None
 
     async def _trace(self, event: str, _info: dict[str, Any]) -> None:
         if event == "http11.send_request_headers.started":
@@ -199,14 +231,23 @@ class _Pinned(httpcore.AsyncNetworkBackend):
             await stream.aclose()
 
 
-async def _read_word(got: httpcore.Response) -> str:
-    """Read Slack's word from the answer, if there is one."""
+async def _do_nothing() -> None:
+    """Do nothing: nobody waits for the request to leave."""
+
+
+async def _read_beginning(got: httpcore.Response, enough_bytes: int) -> bytes:
+    """Read the answer's body until there are so many bytes, or a few more."""
     data = b""
     async for piece in got.aiter_stream():
         data += piece
-        if len(data) >= ANSWER_BYTES:
+        if len(data) >= enough_bytes:
             break
-    word = data.decode("latin-1").strip()
+    return data
+
+
+async def _read_word(got: httpcore.Response) -> str:
+    """Read Slack's word from the answer, if there is one."""
+    word = (await _read_beginning(got, ANSWER_BYTES)).decode("latin-1").strip()
     return word if word in WORDS else ""
 
 

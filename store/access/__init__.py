@@ -1,8 +1,10 @@
 """Who may call: tokens, scopes, origins, limits and local callers."""
 
 from store.access.callers import Callers, find_missing_token, name_caller
+from store.access.cors import NOT_SHARED, share_answers
 from store.access.credentials import (
     OPEN,
+    OWN_UID,
     Credential,
     Facts,
     MungeIdentity,
@@ -46,7 +48,9 @@ from store.access.tokens import INCLUDED, Access, Caller, make_token, parse_acce
 __all__ = [
     "INCLUDED",
     "LOOPBACK_NAMES",
+    "NOT_SHARED",
     "OPEN",
+    "OWN_UID",
     "TICKET_S",
     "Access",
     "Caller",
@@ -92,5 +96,6 @@ __all__ = [
     "read_access",
     "read_munge",
     "require_admin",
+    "share_answers",
     "to_token_error_json",
 ]

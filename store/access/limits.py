@@ -46,6 +46,12 @@ class Buckets:
                 self.spent.popitem(last=False)
         return wait_s
 
+    def give_back(self, client: str) -> None:
+        """Give back a token that was taken for nothing."""
+        if client in self.spent:
+            spent, at = self.spent[client]
+            self.spent[client] = (max(0.0, spent - 1), at)
+
 
 class Lines:
     """A line for each client, in which it waits to be refused.

@@ -108,7 +108,7 @@ class Logins:
         invalid = LoginEnded(f"{ADVICE[use]} Invalid token.")
         key = self.get_key()
         claims = None if key is None or len(token) > TOKEN_CHARS else _read_claims(key, token)
-        if claims is None or claims["use"] != use or not isinstance(claims["exp"], int | float):
+        if claims is None or claims["use"] != use or type(claims["exp"]) is not int:
             raise invalid
         if claims["exp"] <= self.now():
             raise LoginEnded(f"{ADVICE[use]} Signature expired.")

@@ -19,8 +19,10 @@ from store.documents.models import (
     DOMAIN,
     HOOK,
     HOST,
+    KEYCLOAK_URL,
     MEMORY,
     NODELIST,
+    ORIGIN,
     PARTITION,
     PATH,
     REPORT_URL,
@@ -279,14 +281,35 @@ class SmtpConfig(UserFileModel):
         return self
 
 
-class YaptideConfig(UserFileModel):
-    """Simulations: how many there may be, and where their tasks reach us.
+class KeycloakConfig(UserFileModel):
+    """The realm of Keycloak whose users may log in.
 
-    `max_open` counts simulations of one owner that have not ended, `input_bytes` is the size of what submits one,
-    `results_mb` that of the merged results of one. For `report_url` None is the server's own URL for the embedded
-    cluster, and no URL for others.
+    A token counts that the realm has issued to the client `client_id`, that is for `audience` where one is named, and
+    whose claim `access_claim` has the value `access_value`. `issuer` is what tokens name where it is not the realm's
+    URL below `base_url`.
     """
 
+    base_url: Annotated[str, Field(pattern=KEYCLOAK_URL, max_length=1000)]
+    realm: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~-]+$", max_length=200)]
+    client_id: OneLine
+    audience: OneLine | None = None
+    issuer: OneLine | None = None
+    access_claim: OneLine = "plgridAccessServices"
+    access_value: OneLine = "PLG_YAPTIDE_ACCESS"
+
+
+class YaptideConfig(UserFileModel):
+    """The YAPTIDE API: its users, its pages, where its tasks reach us.
+
+    `registration` is whether strangers may add users; None: only the server's own user may, over loopback. `origins`
+    are those of pages that may use the API with its cookies. `max_open` counts simulations of one owner that have not
+    ended, `input_bytes` is the size of what submits one, `results_mb` that of the merged results of one. For `report_url`
+    None is the server's own URL for the embedded cluster, and no URL for others.
+    """
+
+    registration: bool | None = None
+    origins: Annotated[list[Annotated[str, Field(pattern=ORIGIN, max_length=255)]], Field(max_length=100)] = []
+    keycloak: KeycloakConfig | None = None
     max_tasks: int = Field(default=1000, ge=1, le=100_000)
     max_open: int = Field(default=100, ge=1, le=100_000)
     input_bytes: int = Field(default=10_000_000, ge=1000, le=100_000_000)

@@ -16,6 +16,9 @@ TIME = r"^([0-9]{1,6}(:[0-9]{1,2}){0,2}|[0-9]{1,4}-[0-9]{1,2}(:[0-9]{1,2}){0,2}|
 MEMORY = r"^[0-9]{1,9}(\.[0-9]{1,3})? ?[KMGTkmgt]?[Bb]?$"
 HOST = r"^([a-z0-9]([a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(:[0-9]{1,5})?$"
 PATH = r"^[^\x00-\x1f\x7f]+$"
+ORIGIN = r"^https?://[a-z0-9.-]+(:[0-9]{1,5})?$|^https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?$"
+# Without TLS only on this machine: whoever changes the answer on its way decides who logs in.
+KEYCLOAK_URL = r"^(https://[A-Za-z0-9.-]+|http://(localhost|127\.0\.0\.1|\[::1\]))(:[0-9]{1,5})?(/[A-Za-z0-9_.~-]+)*/?$"
 LINE = r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"
 # One address of e-mail, without a name beside it; nothing that could end a header or begin another address.
 LABEL = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"

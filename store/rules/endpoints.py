@@ -89,7 +89,8 @@ def parse_host(url: str) -> tuple[str, int]:
     """
     try:
         parts = urlsplit(url)
-        return (parts.hostname or "").rstrip("."), 443 if parts.port is None else parts.port
+        usual = 80 if parts.scheme == "http" else 443
+        return (parts.hostname or "").rstrip("."), usual if parts.port is None else parts.port
     except ValueError:
         return "", 0
 

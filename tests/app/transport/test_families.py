@@ -584,6 +584,8 @@ SPECS = [pytest.param(*row, id=row[2]["operationId"]) for row in operations()]
 @pytest.mark.parametrize(("path", "method", "spec"), SPECS)
 def test_each_scope_may_do_what_the_contract_says(path: str, method: str, spec: dict[str, Any]) -> None:
     requirement = ITEMS[path].endpoints[method].requirement
+    if requirement.credentials and access.check_own_user not in requirement.credentials:
+        pytest.skip("it asks for a cookie alone")
     (needed,) = {scope for way in spec["security"] for scopes in way.values() for scope in scopes} or {None}
     for scope, included in access.INCLUDED.items():
         token, hashed = access.make_token()

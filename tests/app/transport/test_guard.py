@@ -194,7 +194,13 @@ def test_a_token_that_is_taken_out_of_the_file_is_refused(client: Client) -> Non
     eventually(lambda: client.get("/api/workflows", token="read").status_code == 200)
 
 
-ASKS = {("/oauth/token", "POST"): 400, ("/api/session", "POST"): 422}  # ask for credentials themselves
+ASKS = {  # ask for credentials themselves
+    ("/oauth/token", "POST"): 400,
+    ("/api/session", "POST"): 422,
+    ("/auth/register", "PUT"): 400,
+    ("/auth/login", "POST"): 400,
+    ("/auth/keycloak", "POST"): 400,
+}
 OPEN = {(path, method) for path, method, spec in operations() if spec.get("security") == [{}]} - set(ASKS)
 
 
@@ -214,6 +220,7 @@ def test_only_what_tells_nothing_is_open() -> None:
     assert {path for path, _ in OPEN} == {
         *("/", "/health", "/srtslurm/api/health", "/api/v1/health", "/openapi.json", "/openapi.yaml"),
         *("/api/v1/openapi.json", "/api/v1/openapi.yaml"),
+        *("/auth/logout", "/auth/keycloak"),  # end what the cookies name
     }
     assert all(spec["security"] for _, _, spec in operations()), "none is left open by saying nothing"
 
