@@ -57,6 +57,7 @@ from engine.live import sockets
 from engine.monitoring import cluster_status, overview, prometheus
 from engine.monitoring.request_counts import NO_OPERATION
 from engine.server import Server
+from engine.simulations import workers
 from engine.tasks import call_on_signal, end_task, log
 from http_server import websocket
 from http_server.command_line import make_parser
@@ -247,6 +248,8 @@ FAMILIES = (
             ("yaptide", errors.ConversionFailed): 500,
             ("yaptide", errors.TooManyWaiting): 503,
             ("yaptide", realm_keys.KeycloakUnreachable): 503,
+            ("yaptide", workers.WrongUpdateKey): 400,
+            ("yaptide_update_job", workers.NoSimulation): 501,
         },
         any_media_type=True,
         partners=lambda server: server.store.config.yaptide.origins,
@@ -480,7 +483,7 @@ class Endpoint:
         self.media_type = spec.media_type.encode()
         self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
         self.parameters = Checker(contract, spec.parameters_schema)
-        self.body = Checker(contract, spec.body_schema) if spec.body_schema else None
+        self.body = Checker(contract, spec.body_schema) if spec.body_schema and not spec.streams_body else None
         offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "facts", "base_url"}
         offered |= HEADER_ARGUMENTS
         offered |= {"body"} if spec.has_body else set()
@@ -505,6 +508,8 @@ class Endpoint:
             arguments["server"] = call.server
         if self.body is not None:
             arguments["body"] = await self.read_json(call, self.body)
+        elif self.spec.streams_body:
+            arguments["body"] = receive_pieces(call)
         elif self.spec.raw_limit_bytes is not None:
             arguments["body"] = await read_body(call, self.spec.raw_limit_bytes, RAW)
         if "caller" in wants:
@@ -802,9 +807,22 @@ async def read_body(call: Call, limit_bytes: int, *kinds: str) -> bytes:
     length = call.headers.get(b"content-length")
     if length is not None and length.isdigit() and int(length) > limit_bytes:
         raise errors.TooLarge(limit_bytes, "the body")
-    chunks: list[bytes] = []
-    size_bytes = small = 0
-    while True:
+    size_bytes, chunks = 0, []
+    async for chunk in receive_pieces(call):
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            raise errors.TooLarge(limit_bytes, "the body")
+        chunks.append(chunk)
+    data = b"".join(chunks)
+    if data:
+        require_media_type(call, *kinds)
+    return data
+
+
+async def receive_pieces(call: Call) -> AsyncIterator[bytes]:
+    """Yield the pieces of the body as they come; who reads them bounds them."""
+    small, is_whole = 0, False
+    while not is_whole:
         try:
             async with asyncio.timeout(BODY_PAUSE_S):
                 message = await call.receive()
@@ -812,20 +830,11 @@ async def read_body(call: Call, limit_bytes: int, *kinds: str) -> bytes:
             raise TooSlow from None
         if message["type"] == "http.disconnect":
             raise BrokenBody
-        chunk = message.get("body", b"")
-        size_bytes += len(chunk)
-        if size_bytes > limit_bytes:
-            raise errors.TooLarge(limit_bytes, "the body")
-        small += len(chunk) < SMALL_BYTES
+        is_whole = not message.get("more_body")
+        small += len(message.get("body", b"")) < SMALL_BYTES
         if small > SMALL_PIECES:
             raise BrokenBody(f"More than {SMALL_PIECES} pieces of the body have less than {SMALL_BYTES} bytes")
-        chunks.append(chunk)
-        if not message.get("more_body"):
-            break
-    data = b"".join(chunks)
-    if data:
-        require_media_type(call, *kinds)
-    return data
+        yield message.get("body", b"")
 
 
 class PathItem:
@@ -1341,7 +1350,8 @@ async def send_refusal(call: Call, problem: Exception) -> None:
         headers.append((b"content-range", b"bytes */%d" % problem.size_bytes))
     if refusal.status == 426:
         headers += ((b"upgrade", b"websocket"), (b"connection", b"upgrade"))
-    challenges = access.list_challenges(call.family.credentials, call.headers, problem)
+    is_asked = refusal.status in (401, 403)
+    challenges = access.list_challenges(call.family.credentials, call.headers, problem) if is_asked else []
     headers += ((b"www-authenticate", challenge) for challenge in challenges)
     if refusal.status in (429, 503):
         wait_s = getattr(problem, "wait_s", RETRY_AFTER_S)

@@ -26,6 +26,7 @@ from engine.notify.webhooks import Sender
 from engine.open_documents import LostDocuments, OpenDocuments
 from engine.search.text_cache import TextCache
 from engine.simulations.known_reports import TaskReports
+from engine.simulations.report_batches import ReportBatches
 from engine.tasks import Locks, Supervisor, Tasks
 from engine.workflow_folders import WorkflowFolders
 from slurm_shim.cluster import Cluster
@@ -109,6 +110,7 @@ class Server:
         self.job_index = JobIndex()
         self.sweep_index = SweepIndex(self.store.sweeps.get, self.store.runs.get, self.store.archive)
         self.simulation_index, self.task_reports = SimulationIndex(), TaskReports()
+        self.report_batches = ReportBatches()
         self.simulation_states = BoundedCache(STATES_BYTES)
         self.notifications = Notifications(
             self.store, self.job_index, self.sweep_index, lambda: self.cluster.name, self.clusters.view_job,

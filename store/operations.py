@@ -164,6 +164,8 @@ class Specification:
         self.has_body = bool(body)
         self.body_required: bool = body.get("required", False)
         self.body_schema = body.get("content", {}).get(JSON, {}).get("schema")
+        # Its function reads the body piece by piece, and checks it.
+        self.streams_body: bool = body.get("x-stream", False)
         self.takes_form = FORM in body.get("content", {})
         # A number, or what config.yaml calls it.
         self.body_limit: int | str = body.get("x-max-bytes", "limits.body_bytes")

@@ -35,6 +35,8 @@ HOMES = {
     "converter": {"store"},
     "aiosmtplib": {"engine"},
     "prometheus_client": {"engine"},
+    # Results that are sent, as pieces of JSON.
+    "msgspec": {"engine"},
     # Regular expressions of callers.
     "re2": {"store"},
     "orjson": {"app.py", "engine", "store", "slurm_shim"},

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.callers.yaptide import keycloak, login
-from engine.simulations import actions, lists, results, submission
+from engine.simulations import actions, lists, results, submission, workers
 
 OPERATIONS: dict[str, Callable[..., Any]] = {
     "yaptide_get_direct": actions.get_direct,
@@ -19,10 +19,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "yaptide_submit_batch": submission.submit_batch,
     "yaptide_cancel_batch": actions.cancel_batch,
     "yaptide_get_job": actions.get_job,
+    "yaptide_update_job": workers.update_job,
+    "yaptide_update_task": workers.update_task,
     "yaptide_get_results": results.get_results,
+    "yaptide_save_results": workers.save_results,
     "yaptide_list_estimators": results.list_estimators,
     "yaptide_get_inputs": results.get_inputs,
     "yaptide_get_logfiles": results.get_logfiles,
+    "yaptide_save_logfiles": workers.save_logfiles,
     "yaptide_list_simulations": lists.list_simulations,
     "yaptide_delete_simulation": actions.delete_simulation,
     "yaptide_list_clusters": lists.list_clusters,

@@ -48,6 +48,10 @@ OPEN = {
     "yaptide_log_out",
     "yaptide_log_in_keycloak",
     "yaptide_log_out_keycloak",
+    "yaptide_update_job",  # its update key stands in the body
+    "yaptide_update_task",
+    "yaptide_save_results",
+    "yaptide_save_logfiles",
     "sluice_get_start",
     "sluice_create_session",
     "sluice_get_health",
