@@ -303,8 +303,8 @@ class YaptideConfig(UserFileModel):
 
     `registration` is whether strangers may add users; None: only the server's own user may, over loopback. `origins`
     are those of pages that may use the API with its cookies. `max_open` counts simulations of one owner that have not
-    ended, `input_bytes` is the size of what submits one, `results_mb` that of the merged results of one. For `report_url`
-    None is the server's own URL for the embedded cluster, and no URL for others.
+    ended, `input_bytes` is the size of what submits one, `results_mb` that of the merged results of one. None for
+    `report_url` is the server's own URL for the embedded cluster, and no URL for others.
     """
 
     registration: bool | None = None

@@ -37,6 +37,9 @@ def test_results_are_kept_as_the_merge_keeps_them(worker: Worker) -> None:
     assert page is not None and page["data"] == {"name": "Dose", "unit": "MeV/g"}
     assert reader.read_numbers() == [0.25, None, 1e-300]
     reader.close()
+    seen = worker.client.get(f"/results?job_id={worker.id}&estimator_name=z&page_numbers=0-1", token="admin")
+    assert seen.json()["pages"] == sent[0]["pages"]
+    assert worker.client.get(f"/results?job_id={worker.id}", token="admin").status_code == 200
     assert worker.post("/results", estimators=sent[:1]).status_code == 202
     assert sorted(path.name for path in folder.iterdir()) == ["z_.json"], "those before are replaced"
     assert worker.post("/results", estimators=[]).status_code == 202, "as the real back end takes it"
