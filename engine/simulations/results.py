@@ -9,7 +9,8 @@ from typing import Any
 
 from engine.server import Server
 from engine.simulations import folders, owners
-from engine.simulations.folders import PROJECT, RESULTS, find_folder
+from engine.simulations.folders import INPUT, PROJECT, RESULTS, find_folder
+from engine.simulations.work_files import read_input
 from store.access import Caller
 from store.documents import Simulation
 from store.errors import Invalid, NotYet, make_problem
@@ -60,6 +61,9 @@ def _read_pages(simulation: Simulation, path: Path, numbers: Sequence[int]) -> l
             return yaptide_results.read_pages(file, numbers)
     except FileNotFoundError:
         raise _make_gone(simulation) from None
+    except ValueError as problem:
+        text = f"{yaptide.NO_RESULTS}: {path.name} cannot be read ({problem})"
+        raise NotYet("Results", simulation.id, text) from None
 
 
 async def _send_estimators(simulation: Simulation, paths: Sequence[Path], is_one: bool) -> Any:
@@ -106,19 +110,20 @@ def _read_logs(server: Server, simulation_id: str) -> dict[str, str]:
 async def get_inputs(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:
     """Get the input of a simulation; raise NotFound and Denied."""
     simulation = owners.get_owned(server, job_id, caller)
-    try:
-        files, project = await asyncio.to_thread(_read_input, server, simulation)
-    except FileNotFoundError:
-        raise NotYet("Input", simulation.id, "Inputs are unavailable") from None
+    files, project = await asyncio.to_thread(_read_input, server, simulation)
     return yaptide.to_input_json(simulation, files, project)
 
 
 def _read_input(server: Server, simulation: Simulation) -> tuple[dict[str, str], Any]:
     """Read the files of a task, and the project if there is one. Blocks."""
-    files = {name: data.decode() for name, data in folders.read_input(server, simulation.id).items()}
+    given = read_input(find_folder(server, simulation.id, INPUT))
+    if not given:
+        raise NotYet("Input", simulation.id, "Inputs are unavailable")
+    files = {name: data.decode(errors="replace") for name, data in given.items()}
     if simulation.tasks and simulation.sim_type in server.store.simulators:
         simulator = server.store.simulators.get(simulation.sim_type)
         files = inputs.set_primaries(simulator, files, simulation.tasks[0].requested_primaries)
     if simulation.input_type == "FILES":
         return files, None
-    return files, load_json(find_folder(server, simulation.id, PROJECT).read_bytes())
+    project = find_folder(server, simulation.id, PROJECT)
+    return files, load_json(project.read_bytes()) if project.is_file() else None
