@@ -124,8 +124,8 @@ def render_program_script(
         for name, value in {**options, **own}.items()
     ]
     words = [shlex.quote(word) if word != TASK_NUMBER else f'"{word}"' for word in program]
-    # `module` is a function that only a login shell has.
-    first = "#!/bin/bash -l" if lines else "#!/bin/bash"
+    # `module` is a function that only a login shell has; others begin with the PATH that they were given.
+    first = "#!/bin/bash -l" if any(re.match(r"\s*(?:module|ml)\s", line) for line in lines) else "#!/bin/bash"
     script = "\n".join([first, "", *directives, "", *lines, f"exec {' '.join(words)}", ""])
     return require_folder(script, work_dir, is_chosen=True)
 

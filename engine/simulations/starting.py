@@ -26,19 +26,20 @@ ONE_NODE = {"nodes": 1}
 async def start_run(server: Server, simulation: Simulation) -> Simulation:
     """Create the simulation's run, unless it is there; return the simulation.
 
-    It has failed where no run can be planned, and stays as it is while its cluster has not answered yet.
+    It has failed where no run can be planned. While its cluster does not answer it waits, and says so as its error.
     """
     try:
         cluster = await choose_cluster(server, simulation)
         if not cluster.is_answering:
-            return simulation
+            problem = cluster.snapshot.error
+            return simulation.model_copy(update={"error": problem and f"waits for cluster {cluster.name}: {problem}"})
         run = await plan_run(server, simulation, cluster)
     except errors.StoreUnavailable:
         raise
     except (errors.StoreError, ValueError) as problem:
         return advance.fail_unstarted(simulation, str(problem), time.time())
     await start.create_run(server, run)
-    return simulation
+    return simulation.model_copy(update={"error": None})
 
 
 async def choose_cluster(server: Server, simulation: Simulation) -> Cluster:

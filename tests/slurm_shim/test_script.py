@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -12,13 +13,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slurm_shim.directives import read_options
 from slurm_shim.script import (
+    TASK_NUMBER,
     build_missing_options,
     build_options,
     build_variables,
     find_log_path,
     mask_references,
     refer_to_secret,
+    render_program_script,
     render_script,
     require_folder,
     to_job_name,
@@ -409,3 +413,26 @@ def test_a_reference_to_a_secret_is_what_the_shell_expands() -> None:
         text = render_script({"name": "a", "command": "true", "environment": environment})
         assert words in text and f'export A_TOKEN="{place}"\n' in text
         assert place not in mask_references(text) and "export A_TOKEN=***\n" in mask_references(text)
+
+
+def test_a_script_that_becomes_one_of_our_programs(tmp_path: Path) -> None:
+    work = tmp_path / 'it\'s 100% "mine"'
+    work.mkdir()
+    program = work / "show.py"
+    program.write_text("import os, sys; print(os.getcwd(), *sys.argv[1:], os.getppid(), sep='\\n')")
+    options: dict[str, str | bool] = {"comment": 'a "b" # c', "hold": True}
+    words = ["python3", str(program), TASK_NUMBER, "$HOME"]
+    text = render_program_script(options, ["export A=1"], str(work), words, "task_%4a.log", array="1-3")
+    output = f"{work}/logs/task_%4a.log".replace("100%", "100%%")
+    expected = {"comment": 'a "b" # c', "hold": None, "chdir": str(work), "output": output, "array": "1-3"}
+    assert dict(read_options(text)) == expected
+    environment = {"PATH": os.environ["PATH"], "SLURM_ARRAY_TASK_ID": "7 8"}
+    ended = subprocess.run(["bash"], input=text, text=True, env=environment, capture_output=True, check=True)
+    folder, *rest, parent = ended.stdout.splitlines()
+    assert (folder, rest, parent) == (str(work), ["7 8", "$HOME"], str(os.getpid())), "the shell is gone"
+    assert text.startswith("#!/bin/bash\n")
+    loading = render_program_script({}, ["module load x"], str(work), ["python3"], "collect.log")
+    assert loading.startswith("#!/bin/bash -l\n"), "module is a function of login shells"
+    for wrong, folder in ((["a\nb"], str(work)), (["1"], "/a\\b")):
+        with pytest.raises(ValueError, match="line breaks|backslash"):
+            render_program_script({"time": wrong[0]}, [], folder, ["python3"], "collect.log")

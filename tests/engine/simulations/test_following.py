@@ -5,10 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
+from engine.simulations import following
 from store.documents import Run, Simulation, SimulationTask
 from store.kinds import Key
 from tests.engine.servers.pretended import HERE, open_server
+from tests.engine.simulations import written
 from tests.pretended import asynchronous
+from tests.store.rules.simulations import samples
 
 UNIQUE = "0b5a9c1e-3b6f-4d0e-8f57-1a2b3c4d5e6f"
 ID = f"20261121-163917-{UNIQUE}DIRECT"
@@ -50,3 +55,44 @@ async def test_readers_of_the_feed_hear_of_simulations_but_not_whose_they_are(tm
         assert row["job_id"] == ID and row["job_state"] == "PENDING" and "ann" not in str(row)
         await world.store.simulations.delete(ID)
         assert world.take_changes() == [("simulation", ID, "deleted")]
+
+
+@pytest.mark.parametrize(
+    ("state", "meaning"),
+    [
+        ("OUT_OF_MEMORY", "it used more memory than it had asked for"),
+        ("NODE_FAIL", "its node failed"),
+        ("TIMEOUT", "it reached its time limit"),
+        ("PREEMPTED", "another job took its place"),
+    ],
+)
+@asynchronous
+async def test_a_task_that_slurm_ended_fails_the_simulation_and_says_how(
+    tmp_path: Path, state: str, meaning: str
+) -> None:
+    async with open_server(tmp_path) as world:
+        await world.store.simulations.create(ID, make_simulation(tasks=written.build_tasks(10, 2, 1)))
+        tasks, merge = samples.array(state, t1="COMPLETED", t2=state), samples.merge("FAILED")
+        given = {"id": UNIQUE, "cluster": HERE, "work_dir": str(tmp_path / "store" / "work" / UNIQUE)}
+        run = samples.make_run(tasks, merge, status="failed").model_copy(update=given)
+        await world.store.runs.create(UNIQUE, run)
+        await following.advance_simulation(world.server, ID)
+        ended: Simulation = world.store.simulations.get(ID)
+        assert (ended.state, ended.results) == ("FAILED", "missing") and ended.settled_at
+        assert [task.state for task in ended.tasks] == ["COMPLETED", "FAILED"]
+        assert ended.error == f"1 of 2 tasks failed: task 2: {state}: {meaning}"
+
+
+@asynchronous
+async def test_one_that_was_cancelled_before_it_began_is_over_and_one_whose_run_is_gone_has_failed(
+    tmp_path: Path,
+) -> None:
+    async with open_server(tmp_path) as world:
+        cancelled = make_simulation(state="CANCELED", cancel_requested_at="2026-11-21T17:00:00Z")
+        await world.store.simulations.create(ID, cancelled)
+        await following.advance_simulation(world.server, ID)
+        assert world.store.simulations.get(ID).settled_at and UNIQUE not in world.store.runs
+        await world.store.simulations.put(ID, make_simulation(is_begun=True))
+        await following.advance_simulation(world.server, ID)
+        ended: Simulation = world.store.simulations.get(ID)
+        assert (ended.state, ended.error) == ("FAILED", "its run is not there any more")

@@ -29,7 +29,7 @@ async def start(world: World, **more: Any) -> Run:
     simulation = written.build_simulation(3, **{"platform": "BATCH", "cluster": HERE, "options": OPTIONS, **more})
     await world.show_queue()
     started = await starting.start_run(world.server, simulation)
-    assert started is simulation, started.error
+    assert started == simulation, started.error
     run: Run = world.store.runs.get(simulation.run_id)
     return run
 
@@ -71,8 +71,12 @@ async def test_it_waits_for_a_cluster_that_does_not_answer(tmp_path: Path) -> No
     async with open_server(tmp_path, FILES) as world:
         await world.lose_cluster()
         simulation = written.build_simulation(3, platform="BATCH", cluster=HERE)
-        assert await starting.start_run(world.server, simulation) is simulation
+        waiting = await starting.start_run(world.server, simulation)
+        assert (waiting.state, waiting.error) == ("PENDING", "waits for cluster here: squeue: nobody there")
         assert simulation.run_id not in world.store.runs
+        await world.show_queue()
+        assert (await starting.start_run(world.server, waiting)).error is None
+        assert simulation.run_id in world.store.runs
 
 
 @pytest.mark.parametrize(

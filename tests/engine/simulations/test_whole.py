@@ -49,6 +49,7 @@ def test_a_simulation_completes_with_the_results_of_all_tasks(client: Client) ->
     assert {f"{estimator.name}.json" for estimator in ended.estimators} == set(
         written.read_results(client.store, ended)
     )
+    assert (work_of(client, ended) / "update_key").stat().st_mode & 0o777 == 0o600
     run = client.get(f"/api/workflows/runs/{ended.run_id}").json()
     assert (run["status"], run["workflow_name"]) == ("completed", "simulation")
 
@@ -68,14 +69,16 @@ def test_batch_runs_where_it_was_asked_for(client: Client) -> None:
 def test_tasks_are_listed_by_the_title_and_lead_to_the_run(client: Client) -> None:
     ended = await_end(client, begin(client, written.build_simulation(2, title="Proton beam, 60 MeV")))
     jobs = {name: attempt_of(client, ended, name) for name in ("tasks", "collect")}
-    rows = {row["job_id"]: row for row in client.get("/api/history?limit=-1").json()}
-    own = [row for job_id, row in rows.items() if str(job_id).partition("_")[0] in jobs.values()]
-    assert {row["job_name"] for row in own} == {"Proton_beam__60_MeV", "Proton_beam__60_MeV_collect"}
-    listed = client.get("/api/jobs?cluster=embedded").json()
-    own = [row["name"] for row in listed if str(row["array_job_id"]) == jobs["tasks"]]
+    rows = client.get("/api/history?limit=-1").json()
+    assert {row["job_name"] for row in rows if str(row["job_id"]) in jobs.values()} == {
+        "Proton_beam__60_MeV",
+        "Proton_beam__60_MeV_collect",
+    }
+    rows = client.get("/api/jobs?cluster=embedded").json()
+    own = [row["name"] for row in rows if str(row["array_job_id"]) == jobs["tasks"]]
     assert own == ["Proton_beam__60_MeV"] * 2
-    listed = client.get("/api/v1/jobs?cluster=embedded&limit=200").json()["jobs"]
-    own = [row["job_name"] for row in listed if str(row["job_id"]).startswith(f"{jobs['tasks']}_")]
+    rows = client.get("/api/v1/jobs?cluster=embedded&limit=200").json()["jobs"]
+    own = [row["job_name"] for row in rows if str(row["job_id"]).startswith(f"{jobs['tasks']}_")]
     assert own == ["Proton_beam__60_MeV"] * 2
 
 
