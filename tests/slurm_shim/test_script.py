@@ -434,5 +434,5 @@ def test_a_script_that_becomes_one_of_our_programs(tmp_path: Path) -> None:
     loading = render_program_script({}, ["module load x"], str(work), ["python3"], "collect.log")
     assert loading.startswith("#!/bin/bash -l\n"), "module is a function of login shells"
     for wrong, folder in ((["a\nb"], str(work)), (["1"], "/a\\b")):
-        with pytest.raises(ValueError, match="line breaks|backslash"):
+        with pytest.raises(ValueError, match=r"line breaks|backslash"):
             render_program_script({"time": wrong[0]}, [], folder, ["python3"], "collect.log")
