@@ -147,6 +147,7 @@ class Family:
     cors: Collection[str] = ()  # origins whose pages may read, beside those in access.yaml
     # Origins whose pages may do what a user may who has logged in there: with his cookies, by every method.
     partners: Callable[[Server], Collection[str]] = lambda _server: ()
+    partner_paths: Collection[str] = ()  # the only ones that these may use; none: all
 
 
 def write_detail(refusal: Refusal) -> bytes:
@@ -259,6 +260,9 @@ FAMILIES = (
         roots=("/",),
         envelope=write_detail,
         credentials={"bearer": access.check_bearer, "session": access.check_session},
+        # Clients of YAPTIDE ask there whether the server is alive.
+        partners=lambda server: server.store.config.yaptide.origins,
+        partner_paths=("/",),
     ),
 )
 
@@ -1107,7 +1111,7 @@ def check_source(call: Call) -> bool:
     if not is_bare_check(call):
         hosts = call.server.callers.hosts if call.server is not None else access.LOOPBACK_NAMES
         access.check_host(call.headers, hosts)
-    partners = call.family.partners(call.server) if call.server is not None and not call.is_socket else ()
+    partners = find_partners(call)
     if call.scope["type"] == "http" and call.method in READING:
         readers = (*call.family.cors, *call.access.cors.get(call.family.name, ()))
         call.cors = access.share_answers(call.headers, readers, partners)
@@ -1123,6 +1127,12 @@ def check_source(call: Call) -> bool:
     if coding.lower() not in ("", "identity"):
         raise MediaType(f"Content-Encoding {coding[:40]} is not taken: send the body as it is")
     return False
+
+
+def find_partners(call: Call) -> Collection[str]:
+    """Return the origins whose pages may call this with their cookies."""
+    is_shared = not call.family.partner_paths or call.path in call.family.partner_paths
+    return call.family.partners(call.server) if call.server is not None and is_shared and not call.is_socket else ()
 
 
 def check_head(scope: Scope) -> None:
