@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from engine.callers.yaptide.batch import check_batch_allowed
 from engine.server import Server
 from engine.simulations import folders, owners, task_reports
 from store.access import Caller
@@ -31,7 +32,7 @@ def get_direct(server: Server, job_id: str, caller: Caller) -> bytes:
 
 def get_batch(server: Server, job_id: str, caller: Caller) -> bytes:
     """Get the state of a simulation on a cluster; raise as `get_job`."""
-    owners.require_batch(server, caller)
+    check_batch_allowed(server, caller)
     return _get_status(server, job_id, caller, "BATCH")
 
 
@@ -58,7 +59,7 @@ async def cancel_direct(server: Server, job_id: str, caller: Caller) -> dict[str
 
 async def cancel_batch(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:
     """Cancel a simulation on a cluster; raise NotFound and Denied."""
-    owners.require_batch(server, caller)
+    check_batch_allowed(server, caller)
     return await _cancel_simulation(server, job_id, caller, "BATCH")
 
 

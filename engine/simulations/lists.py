@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.callers.yaptide.batch import check_batch_allowed
 from engine.clusters import is_remote
 from engine.server import Server
 from engine.simulations import owners
@@ -40,6 +41,7 @@ def list_simulations(
     return yaptide.to_simulations_json(rows, page_size, page_idx)
 
 
-def list_clusters(server: Server) -> dict[str, Any]:
-    """List the clusters that simulations may name."""
+def list_clusters(server: Server, caller: Caller) -> dict[str, Any]:
+    """List the clusters that simulations may name; raise Denied."""
+    check_batch_allowed(server, caller)
     return yaptide.to_clusters_json(list_names(server))

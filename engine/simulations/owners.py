@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from engine.callers.yaptide import batch
 from engine.server import Server
 from store.access import Caller
 from store.documents import Simulation
@@ -54,12 +53,3 @@ def check_owner(owned: Simulation | Owned, simulation_id: str, caller: Caller, p
         raise Denied(NOT_OWN)
     if platform is not None and owned.platform != platform:
         raise NotYet("Job", simulation_id, UNKNOWN)
-
-
-def require_batch(server: Server, caller: Caller) -> None:
-    """Raise Denied for a user who may not use clusters.
-
-    What other callers may do their scopes say.
-    """
-    if caller.kind in batch.SOURCES:
-        batch.check_batch_allowed(server, caller)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from engine.callers.yaptide.batch import check_batch_allowed
 from engine.server import Server
 from engine.simulations import folders, lists, owners
 from slurm_shim.cluster import EMBEDDED
@@ -55,7 +56,7 @@ async def submit_batch(
     server: Server, body: dict[str, Any], idempotency_key: str | None, caller: Caller
 ) -> dict[str, Any]:
     """Run a simulation on a cluster; raise Denied, and as `submit_direct`."""
-    owners.require_batch(server, caller)
+    check_batch_allowed(server, caller)
     return yaptide.to_submitted_json(await _submit_simulation(server, "BATCH", body, idempotency_key, caller))
 
 

@@ -1,4 +1,4 @@
-"""Tokens of a realm of Keycloak: which keys sign them, what they say. Pure."""
+"""Tokens of a realm of Keycloak: what signs them, what they say. Pure."""
 
 from __future__ import annotations
 

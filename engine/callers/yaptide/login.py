@@ -28,7 +28,7 @@ class WrongLogin(access.WrongCredentials):
     """The name or the password is wrong; such failures are counted."""
 
 
-async def register(server: Server, body: dict[str, Any], facts: access.Facts) -> dict[str, Any]:
+async def register_user(server: Server, body: dict[str, Any], facts: access.Facts) -> dict[str, Any]:
     """Add a user with a password.
 
     Raises Denied where that is switched off, for a name that somebody has, and for one too many.
@@ -133,7 +133,7 @@ def get_status(caller: access.Caller) -> dict[str, Any]:
     return {"message": "User status", "username": caller.name}
 
 
-async def refresh(server: Server, facts: access.Facts, base_url: str) -> Answer:
+async def refresh_login(server: Server, facts: access.Facts, base_url: str) -> Answer:
     """Issue another access token for the login of the cookie."""
     found = server.logins.find_login(facts.headers, "refresh")
     if found is None:

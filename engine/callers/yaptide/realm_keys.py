@@ -25,7 +25,10 @@ class KeycloakUnreachable(StoreError):
 
 
 class RealmKeys:
-    """Fetches keys by `get(url, limit_bytes)`, once at a time. `now` is for tests."""
+    """Keys of a realm, fetched by `get(url, limit_bytes)`.
+
+    That is done once at a time. `now` is for tests.
+    """
 
     def __init__(self, get: Get, now: Callable[[], float] = time.monotonic) -> None:
         self.get, self.now = get, now
