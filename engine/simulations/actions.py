@@ -7,7 +7,7 @@ from typing import Any
 
 from engine.callers.yaptide.batch import check_batch_allowed
 from engine.server import Server
-from engine.simulations import folders, owners, task_reports
+from engine.simulations import owners, removal, task_reports
 from store.access import Caller
 from store.errors import Denied, NotYet
 from store.jsons import dump_json
@@ -82,7 +82,5 @@ async def delete_simulation(server: Server, job_id: str, caller: Caller) -> dict
     simulation = owners.get_owned(server, job_id, caller)
     if simulation.state not in ENDED:
         raise Denied(f"Job is in {simulation.state} state: cancel it first")
-    async with server.locks.hold(Key("simulation", job_id)):
-        await server.store.simulations.delete(job_id)
-        await server.store.files.discard_folder(folders.find_folder(server, job_id))
+    await removal.delete_simulation(server, job_id)
     return yaptide.to_message_json(yaptide.DELETED)

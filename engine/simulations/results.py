@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 from engine.server import Server
-from engine.simulations import folders, owners
-from engine.simulations.folders import INPUT, PROJECT, RESULTS, find_folder
+from engine.simulations import fetching, owners
+from engine.simulations.folders import INPUT, PROJECT, find_folder
+from engine.simulations.result_files import find_path, stream_estimator, stream_pages, stream_results
 from engine.simulations.work_files import read_input
 from store.access import Caller
-from store.documents import Simulation
+from store.documents import EstimatorFacts, Simulation
 from store.errors import Invalid, NotYet, make_problem
 from store.jsons import load_json
 from store.rules.simulations import inputs
-from store.views import yaptide, yaptide_results
+from store.views import yaptide
 
 # Up to so many bytes of results are read before they are sent; more are sent piece by piece.
-WHOLE_BYTES, PIECE_BYTES = 1_000_000, 256_000
+WHOLE_BYTES = 1_000_000
 
 
 def list_estimators(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:
@@ -46,65 +46,30 @@ async def get_results(
     if estimator_name is None and (page_number is not None or numbers is not None):
         raise Invalid([make_problem("is needed to name a page", ("query", "estimator_name"))])
     found = yaptide.list_estimators(simulation, estimator_name)
-    paths = [find_folder(server, simulation.id, RESULTS, estimator.file) for estimator in found]
-    if page_number is None and numbers is None:
-        return await _send_estimators(simulation, paths, estimator_name is not None)
-    wanted = [page_number] if page_number is not None else numbers or []
-    pages = await asyncio.to_thread(_read_pages, simulation, paths[0], wanted)
-    return yaptide_results.wrap_page(pages[0]) if page_number is not None else yaptide_results.wrap_pages(pages)
-
-
-def _read_pages(simulation: Simulation, path: Path, numbers: Sequence[int]) -> list[bytes]:
-    """Read some pages of an estimator as JSON; raise NotFound. Blocks."""
-    try:
-        with path.open("rb") as file:
-            return yaptide_results.read_pages(file, numbers)
-    except FileNotFoundError:
-        raise _make_gone(simulation) from None
-    except ValueError as problem:
-        text = f"{yaptide.NO_RESULTS}: {path.name} cannot be read ({problem})"
-        raise NotYet("Results", simulation.id, text) from None
-
-
-async def _send_estimators(simulation: Simulation, paths: Sequence[Path], is_one: bool) -> Any:
-    """Send the files of estimators as they are, which are JSON already."""
-    try:
-        size_bytes = await asyncio.to_thread(lambda: sum(path.stat().st_size for path in paths))
-    except FileNotFoundError:
-        raise _make_gone(simulation) from None
-    pieces = _read_estimators(paths, is_one)
+    size_bytes = await asyncio.to_thread(_measure_files, server, simulation, found)
+    if page_number is not None:
+        pieces = stream_pages(server, simulation, found[0].name, [page_number], is_one=True)
+    elif numbers is not None:
+        pieces = stream_pages(server, simulation, found[0].name, numbers)
+    elif estimator_name is not None:
+        pieces = stream_estimator(server, simulation, found[0].name)
+    else:
+        pieces = stream_results(server, simulation)
     return pieces if size_bytes > WHOLE_BYTES else b"".join([piece async for piece in pieces])
 
 
-async def _read_estimators(paths: Sequence[Path], is_one: bool) -> AsyncIterator[bytes]:
-    """Read the files of estimators piece by piece, with their frame."""
-    yield yaptide_results.ONE_BEGIN if is_one else yaptide_results.ALL_BEGIN
-    for number, path in enumerate(paths):
-        with await asyncio.to_thread(path.open, "rb") as file:
-            # Of one estimator the object goes on behind the message.
-            skipped = await asyncio.to_thread(file.read, 1) if is_one else b""
-            yield b"" if skipped or not number else b","
-            while piece := await asyncio.to_thread(file.read, PIECE_BYTES):
-                yield piece
-    yield b"" if is_one else yaptide_results.ALL_END
-
-
-def _make_gone(simulation: Simulation) -> NotYet:
-    return NotYet("Results", simulation.id, yaptide.NO_RESULTS)
+def _measure_files(server: Server, simulation: Simulation, found: Sequence[EstimatorFacts]) -> int:
+    """Measure the files of estimators; raise NotFound without one. Blocks."""
+    try:
+        return sum(find_path(server, simulation, estimator).stat().st_size for estimator in found)
+    except FileNotFoundError:
+        raise NotYet("Results", simulation.id, yaptide.NO_RESULTS) from None
 
 
 async def get_logfiles(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:
     """Get the logs of a simulation; raise NotFound and Denied."""
     owners.get_owned(server, job_id, caller)
-    return yaptide.to_logs_json(job_id, await asyncio.to_thread(_read_logs, server, job_id))
-
-
-def _read_logs(server: Server, simulation_id: str) -> dict[str, str]:
-    """Read the logs. Blocks."""
-    folder = find_folder(server, simulation_id, folders.LOGS)
-    if not folder.is_dir():
-        return {}
-    return {path.name: path.read_bytes()[-100_000:].decode(errors="replace") for path in sorted(folder.iterdir())[:10]}
+    return yaptide.to_logs_json(job_id, await fetching.list_logs(server, job_id))
 
 
 async def get_inputs(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:

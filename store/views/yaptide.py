@@ -260,24 +260,6 @@ def list_estimators(simulation: Simulation, name: str | None = None) -> list[Est
     raise NotYet("Estimator", name, "Estimator not found")
 
 
-def select_pages(estimator: Mapping[str, Any], numbers: Sequence[int]) -> list[Any]:
-    """Select pages by their numbers; raise NotFound.
-
-    A page says its number in its metadata; else it is its position.
-    """
-    pages = {_find_number(page, position): page for position, page in enumerate(estimator.get("pages") or [])}
-    for number in numbers:
-        if number not in pages:
-            raise NotYet("Page", str(number), "Page not found")
-    return [pages[number] for number in numbers]
-
-
-def _find_number(page: Any, position: int) -> int:
-    said = page.get("metadata", {}).get("page_number") if isinstance(page, Mapping) else None
-    text = str(said)
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else position
-
-
 def parse_page_numbers(text: str) -> list[int]:
     """Parse numbers and ranges of pages. Raises Invalid.
 

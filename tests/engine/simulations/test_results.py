@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from engine.simulations import results
+from engine.simulations import result_files, results
 from store.access import INCLUDED, Caller
 from store.documents import EstimatorFacts
 from tests.engine.servers.pretended import open_server
@@ -20,14 +20,14 @@ async def test_no_piece_is_large(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         folder = world.store.simulations.path / ID / "results"
         folder.mkdir(parents=True)
-        whole = {"name": "a", "metadata": {}, "pages": [{"data": {"values": [0.5] * 500_000}}]}
+        whole = {"metadata": {}, "pages": [{"dimensions": 0, "data": {"name": "x", "values": [0.5] * 500_000}}]}
         estimators = []
         for name in ("a", "b"):
-            (folder / f"{name}.json").write_text(json.dumps({**whole, "name": name}))
-            estimators.append(EstimatorFacts(name=name, file=f"{name}.json"))
+            facts = result_files.write_estimator(folder / f"{name}.json", {"name": name, **whole})
+            estimators.append(EstimatorFacts(name=name, file=f"{name}.json", pages=facts))
         simulation = make_simulation(owner="ann", results="there", estimators=estimators)
         await world.store.simulations.create(ID, simulation)
-        for name, said in ((None, {"message", "estimators"}), ("b", {"message", *whole})):
+        for name, said in ((None, {"message", "estimators"}), ("b", {"message", "name", *whole})):
             pieces = [piece async for piece in await results.get_results(world.server, ID, name, None, None, ANN)]
-            assert max(map(len, pieces)) <= results.PIECE_BYTES
+            assert max(map(len, pieces)) <= result_files.PIECE_BYTES
             assert set(json.loads(b"".join(pieces))) == said

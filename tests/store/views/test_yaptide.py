@@ -156,11 +156,6 @@ def test_estimators() -> None:
         yaptide.list_estimators(make_simulation(), "dose")
 
 
-def test_pages_without_a_number_are_counted() -> None:
-    pages = [{"metadata": {}}, {"metadata": {"page_number": "x"}}, {"metadata": {"page_number": 7}}]
-    assert yaptide.select_pages({"pages": pages}, [1, 7]) == pages[1:]
-
-
 @pytest.mark.parametrize(
     ("why", "text", "numbers"),
     [

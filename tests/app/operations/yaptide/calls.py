@@ -8,7 +8,8 @@ from typing import Any
 
 import httpx
 
-from store.documents import EstimatorFacts, PageFacts, Simulation, SimulationTask
+from engine.simulations.result_files import write_estimator
+from store.documents import EstimatorFacts, Simulation, SimulationTask
 from tests.app_client import Client
 
 PRIMARIES = 100
@@ -18,7 +19,7 @@ MADE = "2026-11-21T16:39:17Z"
 NUMBERS = itertools.count(1)
 # What the documents have as the owner of what these callers submit.
 OWNER = "token:write"
-PAGE = {
+PAGE: dict[str, Any] = {
     "dimensions": 1,
     "axis_dim1": {"name": "Position (Z)", "unit": "cm", "values": [0.5, 1.5]},
     "metadata": {"page_number": "0"},
@@ -65,13 +66,15 @@ def make_tasks(*states: Any) -> list[SimulationTask]:
     ]
 
 
-def write_results(client: Client, job_id: str, name: str = "dose_", pages: int = 4, text: str | None = None) -> None:
+def write_results(client: Client, job_id: str, name: str = "dose_", pages: int = 4, **data: Any) -> None:
     """Write an estimator of a simulation, and put it into its document."""
-    made = [{**PAGE, "metadata": {"page_number": str(number)}} for number in range(pages)]
-    whole = json.dumps({"name": name, "metadata": {"data_order": "F"}, "pages": made})
-    write_file(client, job_id, f"results/{name}.json", whole if text is None else text)
+    made = [
+        {**PAGE, "metadata": {"page_number": str(number)}, "data": {**PAGE["data"], **data}} for number in range(pages)
+    ]
+    path = client.store / "simulations" / job_id / "results" / f"{name}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    facts = write_estimator(path, {"name": name, "metadata": {"data_order": "F"}, "pages": made})
     before = find(client, job_id)
-    facts = [PageFacts(page_number=number, page_name="Dose", page_dimension=1) for number in range(pages)]
     estimators = [*before.estimators, EstimatorFacts(name=name, file=f"{name}.json", pages=facts)]
     after = before.model_copy(update={"estimators": estimators, "results": "there"})
     client.run(client.server.store.simulations.put(job_id, after))

@@ -48,9 +48,9 @@ def made(client: Client) -> list[str]:
     ],
 )  # fmt: skip
 def test_pages(client: Client, made: list[str], why: str, query: str, titles: str, pages: int, count: int) -> None:
-    shown = client.get(f"/user/simulations?{query}").json()
-    assert "".join(row["title"] for row in shown["simulations"]) == titles, why
-    assert (shown["page_count"], shown["simulations_count"]) == (pages, count)
+    found = client.get(f"/user/simulations?{query}").json()
+    assert "".join(row["title"] for row in found["simulations"]) == titles, why
+    assert (found["page_count"], found["simulations_count"]) == (pages, count)
 
 
 def test_a_row(client: Client, made: list[str]) -> None:

@@ -49,9 +49,9 @@ def test_a_state_with_all_that_is_known(client: Client) -> None:
         make_tasks("FAILED")[0].model_copy(update={"task_id": 3, "reason": "TIMEOUT: <b>"}),
     ]
     job_id = write_simulation(client, state="FAILED", tasks=tasks, error="1 of 3 tasks failed", is_partial=True)
-    shown = client.get(f"/jobs/direct?job_id={job_id}").json()
-    assert (shown["error"], shown["partial"], shown["missing_tasks"]) == ("1 of 3 tasks failed", True, [2, 3])
-    first, second, third = shown["job_tasks_status"]
+    found = client.get(f"/jobs/direct?job_id={job_id}").json()
+    assert (found["error"], found["partial"], found["missing_tasks"]) == ("1 of 3 tasks failed", True, [2, 3])
+    first, second, third = found["job_tasks_status"]
     assert datetime.strptime(first["end_time"], "%a, %d %b %Y %H:%M:%S %Z") == datetime(2026, 11, 21, 16, 39, 17)
     assert first["last_update_time"] == "Sat, 21 Nov 2026 16:39:27 GMT" and "estimated_time" not in first
     assert second["estimated_time"] == {"hours": 1, "minutes": 2, "seconds": 3} and "end_time" not in second
@@ -60,12 +60,12 @@ def test_a_state_with_all_that_is_known(client: Client) -> None:
 
 def test_a_state_follows_its_document(client: Client) -> None:
     job_id = write_simulation(client, state="PENDING")
-    shown = [client.get(f"/jobs?job_id={job_id}").json()["job_state"]]
+    found = [client.get(f"/jobs?job_id={job_id}").json()["job_state"]]
     for state in ("RUNNING", "MERGING_QUEUED", "MERGING_RUNNING", "COMPLETED"):
         changed = find(client, job_id).model_copy(update={"state": state})
         client.run(client.server.store.simulations.put(job_id, changed))
-        shown.append(client.get(f"/jobs?job_id={job_id}").json()["job_state"])
-    assert shown == ["PENDING", "RUNNING", "MERGING_QUEUED", "MERGING_RUNNING", "COMPLETED"]
+        found.append(client.get(f"/jobs?job_id={job_id}").json()["job_state"])
+    assert found == ["PENDING", "RUNNING", "MERGING_QUEUED", "MERGING_RUNNING", "COMPLETED"]
     # Somebody edits the file.
     path = client.store / "simulations" / f"{job_id}.json"
     path.write_text(path.read_text().replace('"COMPLETED"', '"CANCELED"'))
@@ -100,9 +100,9 @@ def test_what_has_not_ended_is_cancelled(client: Client, state: str, platform: s
     job_id = write_simulation(client, state=state, platform=platform, tasks=tasks)
     answer = client.delete(f"/jobs/{platform.lower()}?job_id={job_id}")
     assert (answer.status_code, answer.json()) == (200, {"message": "Job cancelled"})
-    shown = client.get(f"/jobs?job_id={job_id}").json()
-    assert shown["job_state"] == "CANCELED"
-    states = [task["task_state"] for task in shown["job_tasks_status"]]
+    found = client.get(f"/jobs?job_id={job_id}").json()
+    assert found["job_state"] == "CANCELED"
+    states = [task["task_state"] for task in found["job_tasks_status"]]
     assert states == ["COMPLETED", "CANCELED", "CANCELED", "FAILED"], "what finished stays"
     again = client.delete(f"/jobs/{platform.lower()}?job_id={job_id}")
     assert again.json()["message"] == "Cannot cancel job which is in CANCELED state"
@@ -178,10 +178,10 @@ def test_the_query_is_checked(client: Client, method: str, path: str) -> None:
     ):
         answer = client.request(method, f"{path}{query}")
         assert answer.status_code == 400, (why, answer.text)
-        shown: dict[str, Any] = answer.json()
-        assert shown["message"].startswith("Wrong parameters: ")
+        found: dict[str, Any] = answer.json()
+        assert found["message"].startswith("Wrong parameters: ")
         for name, texts in said.items():
-            assert shown[name][: len(texts)] == texts
+            assert found[name][: len(texts)] == texts
     twice = client.request(method, f"{path}?job_id=a&job_id=b")
     assert twice.status_code == 400 and "stands twice" in twice.json()["message"]
 

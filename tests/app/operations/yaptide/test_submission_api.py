@@ -66,10 +66,10 @@ def test_the_document_literally(client: Client) -> None:
     assert answer.status_code == 202 and answer.json()["message"] == "Job submitted"
     job_id = answer.json()["job_id"]
     assert JOB_ID.fullmatch(job_id) and job_id.endswith("DIRECT")
-    shown = client.get(f"/jobs/direct?job_id={job_id}")
-    assert shown.status_code == 200 and shown.json()["message"] == "Job status"
-    assert [task["task_id"] for task in shown.json()["job_tasks_status"]] == list(range(1, 11))
-    assert [task["requested_primaries"] for task in shown.json()["job_tasks_status"]] == [1001, *[1000] * 9]
+    found = client.get(f"/jobs/direct?job_id={job_id}")
+    assert found.status_code == 200 and found.json()["message"] == "Job status"
+    assert [task["task_id"] for task in found.json()["job_tasks_status"]] == list(range(1, 11))
+    assert [task["requested_primaries"] for task in found.json()["job_tasks_status"]] == [1001, *[1000] * 9]
     assert client.get(f"/jobs?job_id={job_id}").json()["job_tasks_status"][0]["task_id"] == 1
     assert client.delete(f"/jobs/direct?job_id={job_id}").json()["message"].startswith(("Job cancelled", "Cannot"))
 
@@ -180,8 +180,8 @@ def test_names_and_texts_in_any_writing(client: Client, tmp_path: Path) -> None:
     job_id = answer.json()["job_id"]
     folder = client.store / "simulations" / job_id / "input"
     assert {path.name: path.read_bytes().decode() for path in folder.iterdir()} == files
-    shown = client.get(f"/inputs?job_id={job_id}").json()["input"]["input_files"]
-    assert {**shown, "dummy.json": files["dummy.json"]} == files
+    found = client.get(f"/inputs?job_id={job_id}").json()["input"]["input_files"]
+    assert {**found, "dummy.json": files["dummy.json"]} == files
     assert client.get(f"/jobs?job_id={job_id}").json()["job_state"] != "FAILED"
 
 
@@ -215,23 +215,23 @@ def await_end(client: Client, job_id: str) -> dict[str, Any]:
     """Await the end of a simulation; return its state."""
 
     def find_end() -> dict[str, Any] | None:
-        shown: dict[str, Any] = client.get(f"/jobs?job_id={job_id}").json()
-        return shown if find(client, job_id).settled_at is not None else None
+        found: dict[str, Any] = client.get(f"/jobs?job_id={job_id}").json()
+        return found if find(client, job_id).settled_at is not None else None
 
     return eventually(find_end, 60, f"simulation {job_id} is over")  # type: ignore[return-value]
 
 
 def test_from_the_submission_to_the_results(client: Client) -> None:
     job_id = submit(client, ntasks=3, title="whole").json()["job_id"]
-    shown = await_end(client, job_id)
-    assert shown["job_state"] == "COMPLETED", shown
-    assert [task["simulated_primaries"] for task in shown["job_tasks_status"]] == [34, 33, 33]
+    found = await_end(client, job_id)
+    assert found["job_state"] == "COMPLETED", found
+    assert [task["simulated_primaries"] for task in found["job_tasks_status"]] == [34, 33, 33]
     known = client.get(f"/estimators?job_id={job_id}").json()["estimators_metadata"]
     results = client.get(f"/results?job_id={job_id}").json()["estimators"]
     assert [row["name"] for row in known] == [row["name"] for row in results] != []
     for row in results:
-        one = client.get(f"/results?job_id={job_id}&estimator_name={row['name']}").json()
-        assert one == row | {"message": "Estimator"}
+        single = client.get(f"/results?job_id={job_id}&estimator_name={row['name']}").json()
+        assert single == row | {"message": "Estimator"}
         for number, page in enumerate(row["pages"]):
             path = f"/results?job_id={job_id}&estimator_name={row['name']}&page_number={number}"
             assert client.get(path).json() == {"message": "Page", "page": page}
@@ -245,8 +245,8 @@ def test_from_the_submission_to_the_results(client: Client) -> None:
 def test_shieldhit_files_are_recognised(client: Client) -> None:
     answer = submit(client, sim_type="shieldhit", input_files={"beam.dat": BEAM, "geo.dat": "x"}, ntasks=2)
     assert answer.status_code == 202, answer.text
-    shown = client.get(f"/inputs?job_id={answer.json()['job_id']}").json()["input"]
-    assert shown["input_files"]["beam.dat"].startswith("NSTAT  500  0") and shown["number_of_all_primaries"] == 1000
+    found = client.get(f"/inputs?job_id={answer.json()['job_id']}").json()["input"]
+    assert found["input_files"]["beam.dat"].startswith("NSTAT  500  0") and found["number_of_all_primaries"] == 1000
 
 
 @pytest.mark.parametrize(
