@@ -247,6 +247,7 @@ FAMILIES = (
         statuses={
             ("yaptide", errors.Invalid): 400,
             ("yaptide", errors.ConversionFailed): 500,
+            ("yaptide", errors.TooManyOpen): 429,
             ("yaptide", errors.TooManyWaiting): 503,
             ("yaptide", realm_keys.KeycloakUnreachable): 503,
             ("yaptide", workers.WrongUpdateKey): 400,

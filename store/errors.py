@@ -152,6 +152,10 @@ class Invalid(StoreError):
         super().__init__("; ".join(describe_problem(item) for item in self.problems[:TOLD_PROBLEMS]) or "invalid")
 
 
+class TooManyOpen(StoreError):
+    """The caller has too many things that have not ended."""
+
+
 class ConversionFailed(StoreError):
     """A project cannot be converted to the files of a simulator."""
 

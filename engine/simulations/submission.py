@@ -16,7 +16,7 @@ from engine.simulations import folders, lists, owners
 from slurm_shim.cluster import EMBEDDED
 from store.access import Caller
 from store.documents import BatchOptions, Simulation
-from store.errors import Invalid, NotFound, TooManyWaiting, make_problem, suggest_word
+from store.errors import Invalid, NotFound, TooManyOpen, make_problem, suggest_word
 from store.exports import projects
 from store.jsons import dump_json
 from store.kinds import Key
@@ -47,7 +47,7 @@ async def submit_direct(
 ) -> dict[str, Any]:
     """Run a simulation on this machine; raise Invalid for what is wrong.
 
-    Raises also ConversionFailed, TooManyWaiting, StoreUnavailable, StoreFull.
+    Raises also ConversionFailed, TooManyOpen, StoreUnavailable, StoreFull.
     """
     return yaptide.to_submitted_json(await _submit_simulation(server, "DIRECT", body, idempotency_key, caller))
 
@@ -104,10 +104,10 @@ def find_submitted(server: Server, run_id: str, request_hash: str) -> Simulation
 
 
 def check_room(server: Server, owner: str) -> None:
-    """Raise TooManyWaiting where the owner has too many open ones."""
+    """Raise TooManyOpen where the owner has too many open ones."""
     most = server.store.config.yaptide.max_open
     if server.simulation_index.count_open(owner) >= most:
-        raise TooManyWaiting(
+        raise TooManyOpen(
             f"{most} of your simulations have not ended: wait for one, or cancel it (yaptide.max_open in config.yaml)"
         )
 

@@ -128,7 +128,8 @@ def test_only_what_has_ended_is_deleted(client: Client, state: str) -> None:
     folder = client.store / "simulations" / job_id
     if state in ENDED:
         assert (answer.status_code, answer.json()) == (200, {"message": "Simulation deleted"})
-        assert client.get(f"/jobs?job_id={job_id}").status_code == 404 and not folder.exists()
+        assert client.get(f"/jobs?job_id={job_id}").status_code == 404
+        eventually(lambda: not folder.exists(), 10, "its folder is gone")
         assert client.delete(f"/user/simulations?job_id={job_id}").status_code == 404
     else:
         assert answer.status_code == 403

@@ -30,7 +30,7 @@ def limits(client: Client) -> Iterator[None]:
 
 def count_files(client: Client) -> int:
     """Count documents and folders of simulations."""
-    return len(list((client.store / "simulations").iterdir()))
+    return len([path for path in (client.store / "simulations").iterdir() if path.name[0] != "."])
 
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
