@@ -83,6 +83,7 @@ from slurm_shim import errors as slurm_errors
 from slurm_shim.threads import start_threads
 from store import access, errors, jsons
 from store.access import token_commands
+from store.access.yaptide import user_commands
 from store.config.log_format import Throttle, set_up_log
 from store.config.settings import Settings
 from store.contract import dump_contract, find_needed_components, load_contract
@@ -1738,11 +1739,12 @@ def main(argv: list[str] | None = None) -> None:
     if given.command == "routes":
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # its reader may have had enough, as `head` has
         print(CONTRACT.format_table())
-    elif given.command == "token":
+    elif given.command in ("token", "user"):
+        commands = token_commands if given.command == "token" else user_commands
         try:
-            print(token_commands.run_command(given, read_settings().store))
+            print(commands.run_command(given, read_settings().store))
         except (ValueError, errors.StoreError) as problem:
-            sys.exit(f"sluice token: {problem}")
+            sys.exit(f"sluice {given.command}: {problem}")
     else:
         for name in ("store", "host", "port", "cluster"):
             if getattr(given, name) is not None:

@@ -89,6 +89,11 @@ sdk *parts: (_env "dev")
 token *args: (_env "launch")
     @{{ python }} app.py token "$@"
 
+# Users of the YAPTIDE API: `just user set NAME`, with --batch yes for one who may use clusters, and `just user list`
+[no-exit-message]
+user *args: (_env "launch")
+    @{{ python }} app.py user "$@"
+
 # Every operation: its id, method and path
 routes: (_env "launch")
     @{{ python }} app.py routes

@@ -33,7 +33,7 @@ from slurm_shim.cluster import Cluster
 from slurm_shim.pace import Pace
 from slurm_shim.threads import start_threads
 from store.access import Callers, Logins
-from store.access.users import User
+from store.access.yaptide.users import User
 from store.config.settings import Settings
 from store.deadlines import limit_computing
 from store.disk.audit import Audit

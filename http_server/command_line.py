@@ -6,6 +6,7 @@ import argparse
 import importlib.metadata
 
 from store.access import token_commands
+from store.access.yaptide import user_commands
 from store.config.settings import CHOICES
 
 
@@ -26,5 +27,6 @@ def make_parser() -> argparse.ArgumentParser:
         "--cluster", choices=CHOICES["cluster"], help="real SLURM, the embedded cluster, or what is there"
     )
     token_commands.add_parser(commands)
+    user_commands.add_parser(commands)
     commands.add_parser("routes", help="print every operation with its method and path")
     return parser

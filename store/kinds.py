@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from pydantic import BaseModel
 
 from store.access.sessions import Session
-from store.access.users import parse_user
+from store.access.yaptide.users import parse_user
 from store.disk.entries import FileEntry, Parse
 from store.documents import Hold, JobRecord, Run, Simulation, Sweep, from_json
 from store.indexes import jobs, simulations

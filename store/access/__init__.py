@@ -32,7 +32,6 @@ from store.access.credentials import (
 )
 from store.access.issued import GrantRefused, to_token_error_json
 from store.access.limits import name_client
-from store.access.logins import Logins
 from store.access.origins import (
     LOOPBACK_NAMES,
     check_doubles,
@@ -44,6 +43,7 @@ from store.access.origins import (
 from store.access.rates import Rates, Window, list_rate_headers
 from store.access.tickets import TICKET_S, Tickets
 from store.access.tokens import INCLUDED, Access, Caller, make_token, parse_access, read_access
+from store.access.yaptide.logins import Logins
 
 __all__ = [
     "INCLUDED",

@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from store.access import issued
-from store.access.logins import Logins
 from store.access.proxies import is_forwarded
 from store.access.sessions import Session, find_session_caller
 from store.access.tokens import INCLUDED, Access, Caller
+from store.access.yaptide.logins import Logins
 from store.errors import Denied, suggest_word
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from engine.server import Server
 from store.access import Caller
-from store.access.logins import KINDS
-from store.access.users import make_user_id
+from store.access.yaptide.logins import KINDS
+from store.access.yaptide.users import make_user_id
 from store.errors import Denied
 
 SOURCES = {kind: source for source, kind in KINDS.items()}

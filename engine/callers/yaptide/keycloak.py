@@ -9,9 +9,9 @@ from typing import Any
 from engine.callers.yaptide.login import change_user, format_cookies
 from engine.server import Server
 from store import access
-from store.access import keycloak, logins, users
 from store.access.credentials import read_bearer
-from store.access.users import User
+from store.access.yaptide import keycloak, logins, users
+from store.access.yaptide.users import User
 from store.errors import Denied, Exists, Invalid
 from store.indexes.bodies import Answer
 from store.times import to_rfc3339

@@ -9,10 +9,10 @@ from typing import Any
 
 from engine.server import Server
 from store import access
-from store.access import logins, users
-from store.access.logins import IssuedToken, LoginEnded, Use
 from store.access.proxies import is_forwarded
-from store.access.users import Login, User
+from store.access.yaptide import logins, users
+from store.access.yaptide.logins import IssuedToken, LoginEnded, Use
+from store.access.yaptide.users import Login, User
 from store.errors import Changed, Denied, Exists
 from store.indexes.bodies import Answer
 from store.kinds import Key

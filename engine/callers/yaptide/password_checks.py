@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from slurm_shim.threads import Pool
-from store.access import passwords
 from store.access.limits import Buckets
+from store.access.yaptide import passwords
 from store.errors import TooManyTries, TooManyWaiting
 
 # So many are checked at once, each takes 19 MB and some hundredths of a second; and so many wait for their turn.

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from engine.notify.webhooks import NoAnswer, NotSent
-from store.access import keycloak
+from store.access.yaptide import keycloak
 from store.errors import StoreError, TooManyWaiting
 
 # After so long they are asked for anew: a key that was withdrawn counts no more. A key that is not among them is asked

@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from store.access.logins import ACCESS_S, REFRESH_S
-from store.access.users import make_user_id
+from store.access.yaptide.logins import ACCESS_S, REFRESH_S
+from store.access.yaptide.users import make_user_id
 from tests.app.operations.yaptide.ui_client import ENDED, STATES, UiClient
 from tests.app_client import CONFIG, Client, serving
 from tests.waiting import eventually

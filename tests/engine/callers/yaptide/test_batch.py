@@ -9,8 +9,8 @@ import pytest
 
 from engine.callers.yaptide.batch import check_batch_allowed
 from store.access import INCLUDED, Caller
-from store.access.logins import SCOPES
-from store.access.users import Source, User, make_user_id
+from store.access.yaptide.logins import SCOPES
+from store.access.yaptide.users import Source, User, make_user_id
 from store.errors import Denied
 
 

@@ -12,8 +12,8 @@ import pytest
 
 from engine.callers.yaptide.batch import check_batch_allowed
 from engine.callers.yaptide.realm_keys import RealmKeys
-from store.access import logins
-from store.access.users import make_user_id
+from store.access.yaptide import logins
+from store.access.yaptide.users import make_user_id
 from store.errors import Denied
 from tests.app_client import CONFIG, Client, serving
 from tests.oidc_server import CLIENT, REALM, OidcServer

@@ -12,7 +12,7 @@ import orjson
 import pytest
 
 from engine.callers.yaptide import login, password_checks
-from store.access import users
+from store.access.yaptide import users
 from tests.app_client import CONFIG, Client, serving
 from tests.app_server import Server
 from tests.waiting import eventually

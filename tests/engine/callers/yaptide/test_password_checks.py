@@ -9,7 +9,7 @@ from collections.abc import Callable
 import pytest
 
 from engine.callers.yaptide.password_checks import MOST_RUNNING, MOST_WAITING, PasswordChecks
-from store.access import passwords
+from store.access.yaptide import passwords
 from store.errors import TooManyTries, TooManyWaiting
 
 

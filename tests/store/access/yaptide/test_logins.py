@@ -7,10 +7,11 @@ from typing import Any
 import jwt
 import pytest
 
-from store.access import issued, logins, tokens, update_keys
-from store.access.logins import IssuedToken, LoginEnded, Logins, Use
-from store.access.users import Login, User, add_login
-from tests.store.access.test_users import make_user
+from store.access import issued, tokens, update_keys
+from store.access.yaptide import logins
+from store.access.yaptide.logins import IssuedToken, LoginEnded, Logins, Use
+from store.access.yaptide.users import Login, User, add_login
+from tests.store.access.yaptide.test_users import make_user
 
 KEY, NOW_S = issued.make_key(), 1_800_000_000.0
 

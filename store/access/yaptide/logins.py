@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from store.access.cookies import list_cookies
 from store.access.tokens import Caller, hash_token
-from store.access.users import Login, Source, User
+from store.access.yaptide.users import Login, Source, User
 from store.errors import Denied
 
 Use = Literal["access", "refresh"]

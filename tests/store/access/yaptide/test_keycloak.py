@@ -12,8 +12,8 @@ import orjson
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from store.access import keycloak
-from store.access.keycloak import TokenRefused
+from store.access.yaptide import keycloak
+from store.access.yaptide.keycloak import TokenRefused
 from store.documents.configuration import KeycloakConfig
 from store.errors import StoreError
 from tests.oidc_server import CLIENT, REALM, Realm, describe_key, make_key

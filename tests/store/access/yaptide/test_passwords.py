@@ -7,7 +7,7 @@ from typing import Any
 import argon2
 import pytest
 
-from store.access import passwords
+from store.access.yaptide import passwords
 
 
 def test_a_password_is_known_by_its_hash_alone() -> None:

@@ -7,8 +7,8 @@ from typing import Any
 import orjson
 import pytest
 
-from store.access import users
-from store.access.users import Login, User, make_user_id
+from store.access.yaptide import users
+from store.access.yaptide.users import Login, User, make_user_id
 from store.errors import Invalid
 
 

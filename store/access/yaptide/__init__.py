@@ -1,0 +1,1 @@
+"""Users of the YAPTIDE family: their files, passwords and logins."""
