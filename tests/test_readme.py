@@ -41,6 +41,7 @@ def to_pattern(expected: str) -> re.Pattern[str]:
 @pytest.mark.parametrize("name", WITH_COMMANDS)
 def test_the_commands_of_a_page_do_what_it_shows(name: str, tmp_path: Path) -> None:
     (tmp_path / "slurm_shim").symlink_to(ROOT / "slurm_shim")
+    (tmp_path / ".venv").symlink_to(sys.prefix)
     server = Server(tmp_path / "data", "embedded")
     steps = list_commands(PAGES[name])
     if BORROWED in PAGES[name]:
