@@ -20,8 +20,8 @@ import orjson
 
 from engine import workdirs
 from engine.server import Server
-from engine.simulations.removal import find_run
-from engine.simulations.result_files import UnreadableResults, check_estimator, find_folder
+from engine.simulations.folders import LOGS, RESULTS, find_folder
+from engine.simulations.result_files import UnreadableResults, check_estimator
 from slurm_shim.cluster import RemoteCluster
 from store.disk.job_files import JobPlace
 from store.disk.reading import ReadSlices, read_slice
@@ -71,28 +71,26 @@ class Source:
         return piece
 
 
-async def fetch_results(server: Server, simulation_id: str) -> None:
+async def fetch_results(server: Server, simulation: Simulation, run: Run) -> None:
     """Copy results and logs of the simulation here, and record that.
 
     Not to be called with its lock held. What is wrong with the results for good is recorded as the reason why there are
     none. Raises SlurmError, StoreUnavailable for what is to be tried again.
     """
-    simulation: Simulation = server.store.simulations.get(simulation_id)
-    run = await find_run(server, simulation.run_id)
+    simulation_id = simulation.id
     new = find_folder(server, simulation_id, NEW)
     await server.store.files.discard_folder(new)
     summary: Summary | None = None
     error: str | None = None
     try:
-        if run is None:
-            raise Unusable("its run is not there any more")
         source = make_source(server, run)
-        await copy_logs(server, source, simulation, run, new / "logs")
-        summary = await copy_results(server, source, run, new / "results")
+        await copy_logs(server, source, simulation, run, new / LOGS)
+        summary = await copy_results(server, source, run, new / RESULTS)
     except Unusable as problem:
         error = str(problem)
         log.warning("simulation %s: its results cannot be used: %s", simulation_id, error)
-    async with server.locks.hold(Key("simulation", simulation_id)):
+    results_key, own_key = Key("simulation results", simulation_id), Key("simulation", simulation_id)
+    async with server.locks.hold(results_key), server.locks.hold(own_key):
         if simulation_id in server.store.simulations:
             simulation = server.store.simulations.get(simulation_id)
             await put_in_place(server, simulation_id, with_results=simulation.results is None and error is None)
@@ -113,15 +111,14 @@ def make_source(server: Server, run: Run) -> Source:
 async def put_in_place(server: Server, simulation_id: str, with_results: bool) -> None:
     """Put what was copied where it is read."""
     files = server.store.files
-    new, logs = (find_folder(server, simulation_id, name) for name in (NEW, "logs"))
-    names = await asyncio.to_thread(_list_names, new / "logs")
+    new, logs, results = (find_folder(server, simulation_id, name) for name in (NEW, LOGS, RESULTS))
+    names = await asyncio.to_thread(_list_names, new / LOGS)
     await asyncio.to_thread(files.make_dirs, logs)
     for name in names:
-        await files.move(new / "logs" / name, logs / name)
-    if with_results and await asyncio.to_thread((new / "results").is_dir):
-        results = find_folder(server, simulation_id)
+        await files.move(new / LOGS / name, logs / name)
+    if with_results and await asyncio.to_thread((new / RESULTS).is_dir):
         await files.discard_folder(results)
-        await files.move(new / "results", results)
+        await files.move(new / RESULTS, results)
 
 
 # --- results
@@ -238,7 +235,7 @@ async def list_program_logs(
 
 async def list_logs(server: Server, simulation_id: str) -> dict[str, str]:
     """Read the simulation's logs, by name: the end of each, 1 MB in all."""
-    folder = find_folder(server, simulation_id, "logs")
+    folder = find_folder(server, simulation_id, LOGS)
     sizes = await asyncio.to_thread(_find_sizes, folder)
     logs = {}
     for name, most_bytes in split_room(sizes, ALL_LOGS_BYTES).items():

@@ -11,7 +11,6 @@ import time
 from engine import runs
 from engine.server import Server
 from engine.simulations import fetching, starting, task_reports
-from engine.simulations.removal import find_run
 from store.documents import Run, Simulation
 from store.kinds import Key
 from store.rules import runs as run_rules
@@ -46,8 +45,19 @@ async def take_steps(server: Server, simulation_id: str) -> bool:
         await cancel_run(server, simulation.run_id)
     if run is None or not any(isinstance(step, FetchResults) for step in steps):
         return False
-    await fetching.fetch_results(server, simulation_id)
+    await fetching.fetch_results(server, simulation, run)
     return True
+
+
+async def find_run(server: Server, run_id: str) -> Run | None:
+    """Find the run, which may be in the archive; None while there is none."""
+    if run_id in server.store.runs:
+        run: Run = server.store.runs.get(run_id)
+        return run
+    if ("run", run_id) in server.store.archive:
+        archived: Run = await server.store.archive.get("run", run_id)
+        return archived
+    return None
 
 
 async def cancel_run(server: Server, run_id: str) -> None:

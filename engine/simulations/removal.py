@@ -16,15 +16,17 @@ from pathlib import Path
 import orjson
 
 from engine.server import Server
-from engine.simulations.result_files import find_folder
+from engine.simulations import following
+from engine.simulations.folders import INPUT, LOGS, RESULTS, find_folder
 from engine.workdirs import OWN_WORK
 from slurm_shim.cluster import RemoteCluster
 from slurm_shim.errors import SlurmError
 from store.disk.reading import read_file
-from store.documents import Run, Simulation
+from store.documents import Simulation
 from store.errors import NotFound, StoreError
 from store.jsons import dump_json
 from store.kinds import Key
+from store.rules import runs
 from store.rules.simulations.advance import ID
 
 log = logging.getLogger("sluice")
@@ -39,37 +41,28 @@ GIVEN_UP_S = 14 * 86_400.0
 async def delete_simulation(server: Server, simulation_id: str) -> None:
     """Delete the simulation with its files; raise NotFound.
 
-    Where its run worked is emptied beside that, since it may be large, or far away. The run itself stays for as long as
-    others do.
+    A run that goes on is cancelled, and stays for as long as others do. Its work folder is removed beside that, since
+    that may be large, or far away.
     """
     async with server.locks.hold(Key("simulation", simulation_id)):
         simulation: Simulation = server.store.simulations.get(simulation_id)
-        run = await find_run(server, simulation.run_id)
+        run = await following.find_run(server, simulation.run_id)
         if run is not None and run.work_dir is not None:
             note = {"run_id": run.id, "cluster": run.cluster, "work_dir": run.work_dir}
-            await asyncio.to_thread(server.store.files.make_dirs, find_folder(server, simulation_id, ""))
+            await asyncio.to_thread(server.store.files.make_dirs, find_folder(server, simulation_id))
             await server.store.files.write(find_folder(server, simulation_id, NOTE), dump_json(note))
         await server.store.simulations.delete(simulation_id)
-    for name in ("input", "results", "logs"):
+    if run is not None and runs.is_open(run):
+        await following.cancel_run(server, run.id)
+    for name in (INPUT, RESULTS, LOGS):
         await server.store.files.discard_folder(find_folder(server, simulation_id, name))
     server.tasks.spawn(Key("removal", simulation_id), functools.partial(finish_removal, server, simulation_id))
-
-
-async def find_run(server: Server, run_id: str) -> Run | None:
-    """Find the run, which may be in the archive; None when it is gone."""
-    if run_id in server.store.runs:
-        run: Run = server.store.runs.get(run_id)
-        return run
-    with contextlib.suppress(NotFound):
-        archived: Run = await server.store.archive.get("run", run_id)
-        return archived
-    return None
 
 
 async def finish_removal(server: Server, simulation_id: str) -> None:
     """Remove what is left of a simulation without a document.
 
-    Raises SlurmError while the cluster of its run cannot be reached.
+    Nothing yet while its run goes on. Raises SlurmError while the cluster of its run cannot be reached.
     """
     try:
         note, _ = await asyncio.to_thread(read_file, find_folder(server, simulation_id, NOTE), NOTE_BYTES)
@@ -78,8 +71,10 @@ async def finish_removal(server: Server, simulation_id: str) -> None:
     except (NotFound, ValueError, TypeError, KeyError):
         pass  # it never had a run
     else:
+        if place[1] in server.store.runs and runs.is_open(server.store.runs.get(place[1])):
+            return
         await remove_work_folder(server, *place)
-    await server.store.files.discard_folder(find_folder(server, simulation_id, ""))
+    await server.store.files.discard_folder(find_folder(server, simulation_id))
 
 
 async def remove_work_folder(server: Server, cluster_name: str, run_id: str, work_dir: str) -> None:
@@ -105,7 +100,7 @@ async def tidy_simulations(server: Server, now: float) -> None:
         except (SlurmError, StoreError) as problem:
             log.info("the work folder of the removed simulation %s is still there: %s", simulation_id, problem)
             if is_due:
-                await server.store.files.discard_folder(find_folder(server, simulation_id, ""))
+                await server.store.files.discard_folder(find_folder(server, simulation_id))
 
 
 def list_left_over(server: Server, now: float) -> dict[str, bool]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.server import Server
+from engine.simulations.folders import RESULTS, find_folder
 from slurm_shim.simulators import pages
 from store.disk.reading import Stamp, open_regular_file, to_stamp
 from store.documents import EstimatorFacts, PageFacts, Simulation
@@ -32,11 +33,6 @@ LONGEST_BEGIN = len(pages.PAGE_BEGIN) + 1
 
 class UnreadableResults(Exception):
     """A file of results has not the form that it must have."""
-
-
-def find_folder(server: Server, simulation_id: str, name: str = "results") -> Path:
-    """Find the folder of the simulation's results, or another one of it."""
-    return server.store.simulations.path / simulation_id / name
 
 
 # --- checking and writing
@@ -145,7 +141,7 @@ async def stream_pages(
 
 def find_path(server: Server, simulation: Simulation, estimator: EstimatorFacts) -> Path:
     """Find the file of an estimator."""
-    return find_folder(server, simulation.id) / estimator.file
+    return find_folder(server, simulation.id, RESULTS, estimator.file)
 
 
 def find_positions(estimator: EstimatorFacts, numbers: Iterable[int]) -> list[int]:

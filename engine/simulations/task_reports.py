@@ -53,6 +53,9 @@ async def read_task_reports(server: Server, simulation: Simulation, run: Run) ->
     raises SlurmError or StoreUnavailable where that cannot be read now; else what is known stays.
     """
     known = server.task_reports.known.setdefault(simulation.id, KnownReports())
+    array = states.find_attempt(run, states.TASKS)
+    if array is None or array.job_id is None:
+        return known.reports  # no task has ever been submitted
     waiting = [task.task_id for task in simulation.tasks if task.state not in ENDED]
     ended = {task_id for task_id in waiting if task_id not in known.final and states.find_task_end(run, task_id)}
     now = server.task_reports.clock()

@@ -29,7 +29,7 @@ async def test_results_and_logs_are_copied_and_recorded(tmp_path: Path) -> None:
         worked.write("tasks/0002/output.log", "task 2\n")
         worked.write("tasks/0002/shieldhit_0002.log", "NSTAT : 5\n")
         worked.write("tasks/0002/raw.bdo", "raw")
-        await fetching.fetch_results(worked.server, ID)
+        await worked.fetch()
         there = PageFacts(page_number=0, page_name="Dose", page_dimension=1)
         pages = [there, there.model_copy(update={"page_number": 1})]
         assert worked.simulation.results == "there" and worked.simulation.error is None
@@ -101,7 +101,7 @@ async def test_what_cannot_be_used_is_recorded_with_its_reason(
     async with make_worked(tmp_path) as worked:
         write(worked)
         worked.write("collect.log", "merged\n")
-        await fetching.fetch_results(worked.server, ID)
+        await worked.fetch()
         assert worked.simulation.results == "missing", why
         assert said in (worked.simulation.error or "")
         assert worked.read_all("results") == {}
@@ -116,7 +116,7 @@ async def test_results_have_a_bound_in_all(tmp_path: Path) -> None:
         await worked.server.store.single["config"].refresh([config.name])
         worked.write_results("a", "b")
         worked.write("results/b.json", b" " * 999_900)
-        await fetching.fetch_results(worked.server, ID)
+        await worked.fetch()
         assert worked.simulation.error == "the results have more than 1 MB in all (yaptide.results_mb in config.yaml)"
 
 
@@ -124,7 +124,7 @@ async def test_results_have_a_bound_in_all(tmp_path: Path) -> None:
 @asynchronous
 async def test_without_a_merge_its_job_says_why_there_are_no_results(tmp_path: Path, merged: str | None) -> None:
     async with make_worked(tmp_path, merged=merged) as worked:
-        await fetching.fetch_results(worked.server, ID)
+        await worked.fetch()
         assert (worked.simulation.results, worked.simulation.error) == ("missing", "no task left a result")
 
 
@@ -135,14 +135,14 @@ async def test_what_may_pass_is_tried_again(tmp_path: Path) -> None:
         run = runs.get(RUN_ID)
         await runs.put(RUN_ID, run.model_copy(update={"cluster": "ssh:gone"}))
         with pytest.raises(SlurmUnreachable):
-            await fetching.fetch_results(worked.server, ID)
+            await worked.fetch()
         run.jobs[1].attempts[0].ended_at = to_rfc3339(4e9)  # a moment ago: nobody here sees its files yet
         await runs.put(RUN_ID, run)
         with pytest.raises(StoreUnavailable):
-            await fetching.fetch_results(worked.server, ID)
+            await worked.fetch()
         assert worked.simulation.results is None
         worked.write_results("dose")
-        await fetching.fetch_results(worked.server, ID)
+        await worked.fetch()
         assert worked.simulation.results == "there"
 
 
@@ -154,7 +154,7 @@ async def test_what_a_worker_sent_meanwhile_stays(tmp_path: Path) -> None:
         await worked.server.store.simulations.put(ID, sent)
         (worked.folder / "results").mkdir(parents=True)
         (worked.folder / "results" / "own.json").write_text("{}")
-        await fetching.fetch_results(worked.server, ID)
+        await worked.fetch()
         assert worked.read_all("results") == {"own.json": "{}"} and worked.simulation == sent
 
 
@@ -165,7 +165,7 @@ async def test_a_copy_that_was_cut_off_begins_again(tmp_path: Path) -> None:
             (worked.folder / name).parent.mkdir(parents=True, exist_ok=True)
             (worked.folder / name).write_text("x" * 10_000)
         worked.write_results("dose")
-        await fetching.fetch_results(worked.server, ID)
+        await worked.fetch()
         assert list(worked.read_all("results")) == ["dose.json"] and worked.simulation.results == "there"
 
 
@@ -178,7 +178,7 @@ async def test_logs_are_bounded_and_those_of_failed_tasks_come_first(tmp_path: P
             task.state = "COMPLETED" if task.state == "PENDING" else task.state
         await worked.server.store.simulations.put(ID, make_simulation(tasks=tasks))
         worked.write("log", "x" * 200_000 + "the end")
-        await fetching.fetch_results(worked.server, ID)
+        await worked.fetch()
         logs = worked.read_all("logs")
         assert {"task_0002.log", "task_0299.log", "task_0001.log"} <= set(logs) and "task_0290.log" not in logs
         assert sum(map(len, logs.values())) <= fetching.ALL_LOGS_BYTES

@@ -11,10 +11,10 @@ import pytest
 
 from engine.server import Server
 from engine.simulations import result_files
+from engine.simulations.folders import RESULTS, find_folder
 from slurm_shim.simulators.pages import PagesWriter
 from store.documents import EstimatorFacts, Simulation
 from store.errors import NotFound
-from store.views import yaptide
 from tests.engine.servers.opened import open_server
 from tests.pretended import asynchronous
 from tests.slurm_shim.simulators.work_folders import build_page
@@ -33,7 +33,7 @@ def make_estimator(name: str, count: int, values: int = 3) -> dict[str, Any]:
 
 def put_results(server: Server, *estimators: dict[str, Any]) -> Simulation:
     """Put results in place; return the simulation that has them."""
-    folder = result_files.find_folder(server, ID)
+    folder = find_folder(server, ID, RESULTS)
     folder.mkdir(parents=True)
     facts = []
     for estimator in estimators:
@@ -58,13 +58,15 @@ async def test_answers_are_those_of_the_parsed_files(
     dose, fluence = make_estimator("dose_", 12), make_estimator("fluence é", 1, 3000)
     async with open_server(tmp_path / "store") as server:
         found = put_results(server, dose, fluence)
-        assert await read(result_files.stream_results(server, found)) == yaptide.to_results_json([dose, fluence])
-        assert await read(result_files.stream_estimator(server, found, "dose")) == yaptide.to_estimator_json(dose)
+        answer = await read(result_files.stream_results(server, found))
+        assert answer == {"message": "Results", "estimators": [dose, fluence]}
+        answer = await read(result_files.stream_estimator(server, found, "dose"))
+        assert answer == {"message": "Estimator", **dose}
         for numbers in ([0], [11], [3, 1, 11], list(range(12))):
             answer = await read(result_files.stream_pages(server, found, "dose_", numbers))
-            assert answer == yaptide.to_pages_json(dose, numbers)
+            assert answer == {"message": "Pages", "pages": [dose["pages"][number] for number in numbers]}
         answer = await read(result_files.stream_pages(server, found, "fluence é", [0], is_one=True))
-        assert answer == yaptide.to_page_json(fluence, 0)
+        assert answer == {"message": "Page", "page": fluence["pages"][0]}
 
 
 @asynchronous
@@ -90,10 +92,10 @@ async def test_what_is_not_there_is_refused_before_anything_is_sent(tmp_path: Pa
         ]:
             with pytest.raises(NotFound, match=said):
                 await anext(pieces)
-        (result_files.find_folder(server, ID) / "dose.json").write_text('{"name": "dose", "metadata": {}, "pages": []}')
+        (find_folder(server, ID, RESULTS) / "dose.json").write_text('{"name": "dose", "metadata": {}, "pages": []}')
         with pytest.raises(NotFound, match="changed by hand"):
             await anext(result_files.stream_pages(server, found, "dose", [0]))
-        (result_files.find_folder(server, ID) / "dose.json").unlink()
+        (find_folder(server, ID, RESULTS) / "dose.json").unlink()
         with pytest.raises(NotFound):
             await anext(result_files.stream_estimator(server, found, "dose"))
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.server import Server
+from engine.simulations import fetching
 from slurm_shim.simulators import pages
 from store.documents import Part, Run, Simulation
 from store.times import to_rfc3339
@@ -55,6 +56,10 @@ class Worked:
     def simulation(self) -> Simulation:
         found: Simulation = self.server.store.simulations.get(ID)
         return found
+
+    async def fetch(self) -> None:
+        """Fetch the results of the simulation as it is now."""
+        await fetching.fetch_results(self.server, self.simulation, self.server.store.runs.get(RUN_ID))
 
     def read_all(self, *parts: str) -> dict[str, str]:
         """Read the files of a folder of the simulation."""
