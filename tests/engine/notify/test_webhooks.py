@@ -283,3 +283,56 @@ def test_addresses_that_cannot_be(why: str, url: str) -> None:
 def test_addresses_are_taken_apart_once(url: str, host: str, port: int, target: str) -> None:
     assert endpoints.find_url_problem("webhook", url) is None
     assert endpoints.parse_host(url) == (host, port) and endpoints.parse_request_target(url) == target
+
+
+# --- what config.yaml names is asked ---------------------------------------------------------------------------------
+
+
+def get(url: str, limit_bytes: int = 100, **of_sender: Any) -> bytes | str:
+    """What is there, or why it is not known."""
+
+    async def go() -> bytes:
+        sender = Sender(**{"timeout_s": 1.0, **of_sender})
+        try:
+            return await sender.get(url, limit_bytes)
+        finally:
+            sender.close()
+
+    try:
+        return asyncio.run(go())
+    except (NotSent, NoAnswer) as problem:
+        return str(problem)
+
+
+@pytest.mark.parametrize(
+    ("why", "body", "limit_bytes", "said"),
+    [
+        ("a document", b"{}", 100, b"{}"),
+        ("as large as may be", b"x" * 100, 100, b"x" * 100),
+        ("too large", b"x" * 101, 100, "the answer has more than 100 bytes"),
+        ("empty", b"", 100, b""),
+    ],
+)
+def test_a_document_is_bounded(why: str, body: bytes, limit_bytes: int, said: bytes | str) -> None:
+    heads: list[bytes] = []
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heads.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+        await writer.drain()
+        writer.close()
+
+    async def go() -> bytes | str:
+        listener = await asyncio.start_server(answer, "127.0.0.1")
+        port = listener.sockets[0].getsockname()[1]
+        async with listener:
+            return await asyncio.to_thread(get, f"http://127.0.0.1:{port}/certs?a=b", limit_bytes)
+
+    assert asyncio.run(go()) == said, why
+    (head,) = heads
+    assert head.startswith(b"GET /certs?a=b HTTP/1.1\r\n") and b"\r\nHost: 127.0.0.1:" in head
+
+
+def test_over_tls_a_document_is_checked_too(receiver: Receiver) -> None:
+    assert get("http://127.0.0.1:1/") == "the receiver cannot be reached"
+    assert get(f"https://localhost:{receiver.port}/hang", resolve=lambda *_: []) == "localhost has no address"

@@ -16,7 +16,7 @@ from store.access.yaptide import logins
 from store.access.yaptide.users import make_user_id
 from store.errors import Denied
 from tests.app_client import CONFIG, Client, serving
-from tests.oidc_server import CLIENT, REALM, OidcServer
+from tests.engine.callers.yaptide.oidc_server import CLIENT, REALM, OidcServer
 from tests.waiting import eventually
 
 OTHER_NAME = 403, "The user name is not that of the token"

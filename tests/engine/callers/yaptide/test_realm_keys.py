@@ -12,7 +12,7 @@ from engine.callers.yaptide import realm_keys
 from engine.callers.yaptide.realm_keys import ANSWER_BYTES, KEEP_S, PAUSE_S, KeycloakUnreachable, RealmKeys
 from engine.notify.webhooks import NoAnswer, NotSent, Sender
 from store.errors import TooManyWaiting
-from tests.oidc_server import REALM, OidcServer, Realm
+from tests.engine.callers.yaptide.oidc_server import REALM, OidcServer, Realm
 
 URL = "https://sso.example.org/certs"
 

@@ -16,7 +16,7 @@ from store.access.yaptide import keycloak
 from store.access.yaptide.keycloak import TokenRefused
 from store.documents.configuration import KeycloakConfig
 from store.errors import StoreError
-from tests.oidc_server import CLIENT, REALM, Realm, describe_key, make_key
+from tests.engine.callers.yaptide.oidc_server import CLIENT, REALM, Realm, describe_key, make_key
 
 NOW_S = 1_800_000_000
 SSO = Realm(now=lambda: NOW_S)

@@ -59,7 +59,7 @@ def test_which_passwords_there_are(password: str, counts: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "one", "other", "is_same"),
+    ("why", "name", "other", "is_same"),
     [
         ("large letters", "Ann", "aNN", True),
         ("wide letters", "ann", "ａｎｎ", True),
@@ -71,9 +71,9 @@ def test_which_passwords_there_are(password: str, counts: bool) -> None:
         ("letters that it does not have", "Łukasz", "Żukasz", False),
     ],
 )
-def test_which_names_are_the_same(why: str, one: str, other: str, is_same: bool) -> None:
-    assert (make_user_id("local", one) == make_user_id("local", other)) is is_same, why
-    assert make_user_id("local", one) != make_user_id("keycloak", one)
+def test_which_names_are_the_same(why: str, name: str, other: str, is_same: bool) -> None:
+    assert (make_user_id("local", name) == make_user_id("local", other)) is is_same, why
+    assert make_user_id("local", name) != make_user_id("keycloak", name)
 
 
 @pytest.mark.parametrize("name", ["..", "/etc/passwd", "a/b", ".", "%2e", "Łukasz", "💥", "-" * 60])
