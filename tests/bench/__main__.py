@@ -149,6 +149,10 @@ def measure(folder: Path, rounds: int, seconds: float, jobs: int) -> None:
         compare("the same, not modified (304)", (server.port, "/api/jobs"), (port, "/small"), rounds, seconds, etag)
         job_id = server.http.get("/api/jobs").json()[0]["job_id"]
         compare("one job", (server.port, f"/api/jobs/{job_id}"), (port, "/small"), rounds, seconds)
+        simulation = {"sim_type": "dummy", "ntasks": 10, "input_type": "files", "input_files": {"dummy.json": "{}"}}
+        submitted = server.http.post("/jobs/direct", json=simulation).json()["job_id"]
+        state = f"/jobs/direct?job_id={submitted}"
+        compare("state of a simulation", (server.port, state), (port, "/small"), rounds, seconds)
         compare("/health", (server.port, "/health"), (port, "/small"), rounds, seconds)
     finally:
         if bare is not None:
