@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from engine.callers.yaptide.batch import check_batch_allowed
 from engine.clusters import is_remote
 from engine.server import Server
 from engine.simulations import owners
@@ -42,5 +43,5 @@ def list_simulations(
 
 def list_clusters(server: Server, caller: Caller) -> dict[str, Any]:
     """List the clusters that simulations may name; raise Denied."""
-    owners.require_batch(server, caller)
+    check_batch_allowed(server, caller)
     return yaptide.to_clusters_json(list_names(server))
