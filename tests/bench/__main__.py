@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.app_server import Server, free_port
-from tests.bench import exports, merge, open_jobs, page, queue, readers, search, sockets
+from tests.bench import exports, merge, open_jobs, page, queue, readers, search, simulations, sockets
 
 CONNECTIONS = 32
 BARE = """\
@@ -170,6 +170,9 @@ if __name__ == "__main__":
         sys.exit()
     if sys.argv[1:2] == ["merge"]:
         merge.main(sys.argv[2:])
+        sys.exit()
+    if sys.argv[1:2] == ["simulations"]:
+        simulations.main(sys.argv[2:])
         sys.exit()
     print(f"python {sys.version.split()[0]}, {os.cpu_count()} processors, {ROOT.name}")
     main()
