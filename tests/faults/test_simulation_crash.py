@@ -12,7 +12,7 @@ import pytest
 
 from store.documents import Run, Simulation
 from tests.app_server import Server
-from tests.engine.simulations import written
+from tests.engine.servers import written
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.long

@@ -10,8 +10,8 @@ import pytest
 from engine.simulations import following
 from store.documents import Run, Simulation, SimulationTask
 from store.kinds import Key
+from tests.engine.servers import written
 from tests.engine.servers.pretended import HERE, open_server
-from tests.engine.simulations import written
 from tests.pretended import asynchronous
 from tests.store.rules.simulations import samples
 

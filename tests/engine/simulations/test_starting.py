@@ -12,8 +12,8 @@ from engine.simulations import starting
 from slurm_shim.directives import read_options
 from store.documents import BatchOptions, Run
 from tests import ROOT
+from tests.engine.servers import written
 from tests.engine.servers.pretended import HERE, World, open_server
-from tests.engine.simulations import written
 from tests.pretended import asynchronous
 
 SIMULATOR = (ROOT / "store/examples/simulators/dummy.yaml").read_text()

@@ -10,8 +10,8 @@ import pytest
 from engine.simulations.work_files import load_work_files
 from store.documents import Run
 from store.errors import Conflict
+from tests.engine.servers import written
 from tests.engine.servers.pretended import HERE, open_server
-from tests.engine.simulations import written
 from tests.engine.simulations.test_starting import FILES
 from tests.pretended import asynchronous
 

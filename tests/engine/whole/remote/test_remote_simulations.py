@@ -12,7 +12,7 @@ from store.documents import Simulation
 from tests.app.operations.yaptide.calls import OWNER
 from tests.app_client import Client
 from tests.cluster.beyond import Beyond
-from tests.engine.simulations import written
+from tests.engine.servers import written
 from tests.engine.whole.remote.machines import await_clusters
 from tests.waiting import eventually
 

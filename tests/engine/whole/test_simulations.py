@@ -16,7 +16,7 @@ from store.documents import BatchOptions, Simulation
 from store.kinds import Key
 from store.rules.simulations import advance
 from tests.app_client import Client
-from tests.engine.simulations import written
+from tests.engine.servers import written
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.long
