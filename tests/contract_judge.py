@@ -69,7 +69,7 @@ ENVELOPES = {
 }  # of refusals, by family
 
 
-YAPTIDE = re.compile("/(jobs|auth|user|tasks|results|estimators|inputs|logfiles|clusters)(/|$)")
+YAPTIDE = re.compile("/(jobs|auth|user|tasks|results|estimators|inputs|logfiles|clusters)([/?]|$)")
 
 
 def find_envelope(method: str, path: str) -> jsonschema_rs.Validator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +12,7 @@ from urllib.parse import quote
 import pytest
 
 from tests.app_client import Client, serving
-from tests.contract_judge import CONTRACT, operations, resolve
+from tests.contract_judge import CONTRACT, YAPTIDE, operations, resolve
 
 CONFIG = """\
 cluster: {execute: false, nodes: 2, cpus: 64, gpus: 16}
@@ -145,6 +146,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     (store / "profiles.yaml").write_text(PROFILES.format(project=project))
     (store / "workflows" / "ml-pipeline.yaml").write_text(WORKFLOW)
     with serving(store, "embedded", HOME=str(folder), SRUNX_SSH_PROFILE="here") as made:
+        made.server.callers.failures.burst = math.inf  # of wrong passwords and keys there are many
         yield made
 
 
@@ -156,9 +158,11 @@ def test_hostile_values_are_refused_or_taken(client: Client) -> None:
             "content": json.dumps(call.body).encode(), "headers": {"content-type": "application/json"}
         }  # fmt: skip
         answer = client.request(call.method, call.path, token="admin", **body)
-        if answer.status_code == 500:
+        if answer.status_code == 500 and "Conversion failed: " not in answer.text:  # as its document has it
             wrong.append((call, answer.text[:200]))
-        refusal = 400 if call.path.startswith(("/api/v1/", "/oauth/")) else 422
-        if call.reason == NUL and (answer.status_code, "NUL" in answer.text) != (refusal, True):
+        refusal = 400 if call.path.startswith(("/api/v1/", "/oauth/")) or YAPTIDE.match(call.path) else 422
+        # Of results nothing is looked at before their key counts.
+        is_told = "NUL" in answer.text or (call.method, call.path) == ("POST", "/results")
+        if call.reason == NUL and (answer.status_code, is_told) != (refusal, True):
             wrong.append((call, f"{answer.status_code} {answer.text[:200]}"))
     assert wrong == []
