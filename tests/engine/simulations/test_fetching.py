@@ -15,7 +15,7 @@ from store.documents import EstimatorFacts, PageFacts
 from store.errors import StoreUnavailable
 from store.rules.simulations.advance import Summary, record_results
 from store.times import to_rfc3339
-from tests.engine.simulations.worked import PAGE, Worked, make_worked
+from tests.engine.servers.worked import PAGE, Worked, make_worked
 from tests.pretended import asynchronous
 from tests.store.rules.simulations.samples import ID, RUN_ID, make_simulation
 

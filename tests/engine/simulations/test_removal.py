@@ -12,7 +12,7 @@ from engine.simulations.removal import GIVEN_UP_S, UNBORN_S
 from store.errors import NotFound
 from store.kinds import Key
 from store.times import to_rfc3339
-from tests.engine.simulations.worked import Worked, make_worked
+from tests.engine.servers.worked import Worked, make_worked
 from tests.pretended import asynchronous
 from tests.store.rules.simulations.samples import ID, NOW, RUN_ID, make_simulation
 
