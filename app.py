@@ -953,7 +953,8 @@ class App:
         if access_log.isEnabledFor(logging.DEBUG):
             who, path = call.who or "nobody", quote(call.path)
             access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, path, call.status, who)
-        if call.server is not None and call.method not in READING:
+        is_progress = call.status == 202 and call.endpoint is not None and call.endpoint.spec.is_progress
+        if call.server is not None and call.method not in READING and not is_progress:
             await write_audit(call)
 
     async def handle(self, call: Call) -> None:

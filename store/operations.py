@@ -166,6 +166,8 @@ class Specification:
         self.body_schema = body.get("content", {}).get(JSON, {}).get("schema")
         # Its function reads the body piece by piece, and checks it.
         self.streams_body: bool = body.get("x-stream", False)
+        # What programs tell all the time: only what is refused stands in the audit.
+        self.is_progress: bool = spec.get("x-progress", False)
         self.takes_form = FORM in body.get("content", {})
         # A number, or what config.yaml calls it.
         self.body_limit: int | str = body.get("x-max-bytes", "limits.body_bytes")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from engine.server import Server
 
 # So long reports wait for others; less than a task waits for its answer.
-GATHER_S = 0.25
+GATHER_S = 0.5
 
 Change = Callable[[Simulation, float], Simulation]
 Waiting = tuple[Change, asyncio.Future[None]]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.app_server import Server, free_port
-from tests.bench import exports, merge, open_jobs, page, queue, readers, search, simulations, sockets
+from tests.bench import exports, merge, open_jobs, page, queue, readers, search, simulations, sockets, task_posts
 
 CONNECTIONS = 32
 BARE = """\
@@ -173,6 +173,7 @@ if __name__ == "__main__":
         sys.exit()
     if sys.argv[1:2] == ["simulations"]:
         simulations.main(sys.argv[2:])
+        task_posts.main()
         sys.exit()
     print(f"python {sys.version.split()[0]}, {os.cpu_count()} processors, {ROOT.name}")
     main()

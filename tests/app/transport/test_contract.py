@@ -104,7 +104,7 @@ def test_the_document_is_openapi() -> None:
     for path, _method, spec in operations():
         assert set(spec) <= {
             "operationId", "tags", "summary", "description", "parameters", "requestBody", "responses", "security",
-            "x-websocket",
+            "x-progress", "x-websocket",
         }, path  # fmt: skip
         assert spec["responses"], path
 

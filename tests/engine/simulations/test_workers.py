@@ -138,6 +138,9 @@ def test_the_key_stands_in_no_log_and_no_audit(worker: Worker, caplog: pytest.Lo
         worker.post("/results", estimators=[{}])
     audit = "".join(path.read_text() for path in (worker.client.store / "audit").iterdir())
     assert worker.key not in caplog.text and worker.key not in audit
+    assert f"simulation {worker.id}" not in audit, "what tasks tell all the time fills no audit"
+    worker.post("/jobs", job_state="RUNNING")
+    audit = "".join(path.read_text() for path in (worker.client.store / "audit").iterdir())
     assert f"simulation {worker.id}" in audit
 
 
