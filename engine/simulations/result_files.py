@@ -35,7 +35,7 @@ class UnreadableResults(Exception):
     """A file of results has not the form that it must have."""
 
 
-# --- checking and writing
+# --- checking
 
 
 def check_estimator(path: Path) -> list[PageFacts]:
@@ -80,20 +80,6 @@ def describe_page(page: dict[str, Any], position: int) -> PageFacts:
         page_name=str(page["data"].get("name") or "")[:200],
         page_dimension=dimensions if isinstance(dimensions, int) else 0,
     )
-
-
-def write_estimator(path: Path, estimator: dict[str, Any]) -> list[PageFacts]:
-    """Write an estimator that is in memory; return what its pages are. Blocks.
-
-    Raises UnreadableResults for one that has not the form, and then writes nothing.
-    """
-    try:
-        with pages.PagesWriter(path, str(estimator["name"]), dict(estimator.get("metadata") or {})) as writer:
-            for page in estimator["pages"]:
-                writer.write_page(page)
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError) as problem:
-        raise UnreadableResults(f"it is no estimator with pages: {problem!r}") from None
-    return check_estimator(path)
 
 
 # --- answers

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from store.documents import Simulation
+from engine.simulations.result_files import check_estimator
+from slurm_shim.simulators.pages import PagesWriter
+from store.documents import PageFacts, Simulation
 from store.rules.simulations import advance
 from store.rules.simulations.splitting import build_tasks
 from tests import ROOT
@@ -61,3 +64,11 @@ def read_results(store: Path, simulation: Simulation) -> dict[str, bytes]:
     """Read its results by name."""
     folder = store / "simulations" / simulation.id / "results"
     return {path.name: path.read_bytes() for path in folder.glob("*.json")}
+
+
+def write_estimator(path: Path, estimator: Mapping[str, Any]) -> list[PageFacts]:
+    """Write an estimator as the merge does; return what its pages are."""
+    with PagesWriter(path, estimator["name"], dict(estimator["metadata"])) as writer:
+        for page in estimator["pages"]:
+            writer.write_page(page)
+    return check_estimator(path)

@@ -15,6 +15,7 @@ from engine.simulations.folders import RESULTS, find_folder
 from slurm_shim.simulators.pages import PagesWriter
 from store.documents import EstimatorFacts, Simulation
 from store.errors import NotFound
+from tests.engine.servers import written
 from tests.engine.servers.opened import open_server
 from tests.pretended import asynchronous
 from tests.slurm_shim.simulators.work_folders import build_page
@@ -38,7 +39,7 @@ def put_results(server: Server, *estimators: dict[str, Any]) -> Simulation:
     facts = []
     for estimator in estimators:
         file = f"{estimator['name']}.json"
-        pages = result_files.write_estimator(folder / file, estimator)
+        pages = written.write_estimator(folder / file, estimator)
         facts.append(EstimatorFacts(name=estimator["name"], file=file, pages=pages))
     return make_simulation(estimators=facts, results="there")
 
@@ -98,19 +99,6 @@ async def test_what_is_not_there_is_refused_before_anything_is_sent(tmp_path: Pa
         (find_folder(server, ID, RESULTS) / "dose.json").unlink()
         with pytest.raises(NotFound):
             await anext(result_files.stream_estimator(server, found, "dose"))
-
-
-@pytest.mark.parametrize(
-    "estimator",
-    [
-        {}, {"name": "a"}, {"name": "a", "pages": 1}, {"name": "a", "pages": [{}]}, {"name": "a", "pages": [[]]},
-        {"name": "a", "pages": [{"data": {"values": 1}}]}, {"name": "a", "metadata": 1, "pages": []},
-    ],
-)  # fmt: skip
-def test_what_is_no_estimator_is_not_written(tmp_path: Path, estimator: dict[str, Any]) -> None:
-    with pytest.raises(result_files.UnreadableResults):
-        result_files.write_estimator(tmp_path / "a.json", estimator)
-    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from pathlib import Path
 from engine.simulations import result_files, results
 from store.access import INCLUDED, Caller
 from store.documents import EstimatorFacts
+from tests.engine.servers import written
 from tests.engine.servers.pretended import open_server
 from tests.pretended import asynchronous
 from tests.store.rules.simulations.samples import ID, make_simulation
@@ -23,7 +24,7 @@ async def test_no_piece_is_large(tmp_path: Path) -> None:
         whole = {"metadata": {}, "pages": [{"dimensions": 0, "data": {"name": "x", "values": [0.5] * 500_000}}]}
         estimators = []
         for name in ("a", "b"):
-            facts = result_files.write_estimator(folder / f"{name}.json", {"name": name, **whole})
+            facts = written.write_estimator(folder / f"{name}.json", {"name": name, **whole})
             estimators.append(EstimatorFacts(name=name, file=f"{name}.json", pages=facts))
         simulation = make_simulation(owner="ann", results="there", estimators=estimators)
         await world.store.simulations.create(ID, simulation)

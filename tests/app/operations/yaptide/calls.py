@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx
 
-from engine.simulations.result_files import write_estimator
 from store.documents import EstimatorFacts, Simulation, SimulationTask
 from tests.app_client import Client
+from tests.engine.servers.written import write_estimator
 
 PRIMARIES = 100
 DUMMY = {"dummy.json": json.dumps({"primaries": PRIMARIES})}
