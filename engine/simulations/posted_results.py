@@ -30,7 +30,7 @@ from slurm_shim.simulators.pages import (
 from store import jsons
 from store.disk.files import Files
 from store.errors import Invalid, make_problem
-from store.rules.simulations.advance import MOST_ESTIMATORS, MOST_PAGES
+from store.rules.simulations.advance import MOST_ESTIMATORS, MOST_PAGES, is_file_name
 
 # What stands between the brackets of a list of numbers that is JSON.
 NUMBERS = re.compile(rb"\[[\s0-9eE.,+nul-]*\]")
@@ -78,10 +78,14 @@ def write_estimators(
         raise _make_error(f"there are more than {MOST_PAGES} pages", "estimators")
     names = sorted(outputs) if len(outputs) == len(found) else [estimator.name for estimator in found]
     rows: list[dict[str, Any]] = []
+    taken: set[str] = set()
     for estimator, shown in zip(found, names, strict=True):
         name = clean_name(shown)
-        while any(row["name"] == name for row in rows):
+        while name in taken:
             name += "_"
+        if not is_file_name(name):
+            raise _make_error("too many of them have the same long name", "estimators")
+        taken.add(name)
         # Read once before anything is written, and once more then: what is wrong is known in time, and little is kept.
         pages = [_describe_page(raw, number) for number, raw in enumerate(estimator.pages)]
         _parse_small(estimator.metadata, "metadata")

@@ -173,4 +173,6 @@ class TaskReport:
         for name in ("start_time", "end_time"):
             if self.fields[name] is not None:
                 update[name] = format_posted_time(self.fields[name])
+        # Nothing is heard of a task after its end, not even from its file: so all of it is said here.
+        update.update({name: self.fields[name] for name in ("exit_code", "reason") if self.fields[name] is not None})
         return update

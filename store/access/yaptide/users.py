@@ -20,6 +20,8 @@ Source = Literal["local", "keycloak"]
 NAME_CHARS, PASSWORD_CHARS = 64, 1000
 # Characters that cannot be seen, or mean nothing (yet): two names must not look the same.
 UNSEEN = ("Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp")
+# Letters and marks that are not shown either (Default_Ignorable_Code_Point), and the empty pattern of Braille.
+BLANK = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
 # Of more logins of one user, the oldest end.
 MOST_LOGINS = 50
 
@@ -86,7 +88,7 @@ def check_name(username: str) -> None:
         problem = f"a user name has 1 to {NAME_CHARS} characters"
     elif ":" in username or ":" in fold_name(username):
         problem = "a user name has no colon"
-    elif any(unicodedata.category(letter) in UNSEEN for letter in username):
+    elif BLANK.search(username) or any(unicodedata.category(letter) in UNSEEN for letter in username):
         problem = "a user name has no control characters, nor others that cannot be seen"
     elif " ".join(fold_name(username).split()) != fold_name(username):
         problem = "a user name has no blanks at its ends, nor two in a row"

@@ -42,9 +42,12 @@ wait/W wrap=
 WITHOUT_SLASH = frozenset({"nodelist", "exclude", "job-name"})
 CONTROL = re.compile(r"[\x00-\x1f\x7f\u0085\u2028\u2029\ud800-\udfff]")
 DIRECTIVE = re.compile(r"#SBATCH(?:\s|$)")
-# No word is a path, from which a module could be read that its owner wrote.
+# No word is a path, from which a module could be read that its owner wrote; and `ml` is written out, since behind it
+# `use` and `source` would be commands that take one, such as that of the input.
 MODULE = r"[A-Za-z0-9][\w.+-]*(?:/[A-Za-z0-9][\w.+-]*){0,4}"
-MODULE_LINE = re.compile(rf"(?:(?:module\s+(?:load|add|unload|swap|switch)|ml)(?:\s+{MODULE})+|module\s+purge)")
+MODULE_LINE = re.compile(
+    rf"(?P<word>module|ml)(?P<verb>\s+(?:load|add|unload|swap|switch|purge))?(?P<names>(?:\s+{MODULE})*)"
+)
 
 
 def _read_table(table: str) -> Iterator[tuple[str, str, str]]:
@@ -140,8 +143,8 @@ def parse_header(text: str, place: tuple[str, ...]) -> tuple[Options, list[str]]
             raise Invalid([make_problem(f"line {number} is too long, or has control characters", place)])
         if DIRECTIVE.match(line):
             options |= _parse_directive(line, number, place)
-        elif MODULE_LINE.fullmatch(line):
-            lines.append(" ".join(line.split()))
+        elif (module_line := parse_module_line(line)) is not None:
+            lines.append(module_line)
         elif line and not line.startswith("#"):
             message = (
                 f"line {number} is neither #SBATCH nor 'module load': what else a simulator needs before it starts, "
@@ -149,6 +152,22 @@ def parse_header(text: str, place: tuple[str, ...]) -> tuple[Options, list[str]]
             )
             raise Invalid([make_problem(message, place, input=line[:100])])
     return options, lines
+
+
+def parse_module_line(line: str) -> str | None:
+    """Parse a line that loads modules, written out; None for another line.
+
+    >>> parse_module_line("ml  gcc/12.2 fluka"), parse_module_line("module purge"), parse_module_line("module use x")
+    ('module load gcc/12.2 fluka', 'module purge', None)
+    """
+    match = MODULE_LINE.fullmatch(line)
+    if match is None:
+        return None
+    names = match["names"].split()
+    verb = (match["verb"] or "").strip() or ("load" if match["word"] == "ml" else "")
+    if not verb or bool(names) == (verb == "purge"):
+        return None
+    return " ".join(["module", verb, *names])
 
 
 def _parse_directive(line: str, number: int, place: tuple[str, ...]) -> Options:

@@ -21,7 +21,7 @@ MOST_FILES = 1000
 LONGEST_NAME_BYTES = 200
 LARGEST_PRIMARIES = 10**15
 # Names that the work folder of a task has for itself.
-OWN_NAMES = frozenset({"output.log", ".", ".."})
+OWN_NAMES = frozenset({"output.log", "pages", ".pages", ".", ".."})
 BODY = ("body", "input_files")
 
 

@@ -52,6 +52,13 @@ def test_estimators_of_an_editor_have_the_names_of_its_outputs(quiet_client: Cli
     assert [row.name for row in worker.simulation.estimators] == ["Dose", "Dose_", "Yield"]
 
 
+def test_many_estimators_of_one_long_name_are_refused_before_any_is_written(worker: Worker) -> None:
+    sent = [{"name": "d" * 300, "pages": [make_page()]} for _ in range(12)]
+    answer = worker.post("/results", estimators=sent)
+    assert answer.status_code == 400 and "the same long name" in answer.json()["message"]
+    assert not list((worker.client.store / "simulations" / worker.id).glob("results/*"))
+
+
 def test_large_results_go_through_a_file(worker: Worker) -> None:
     values = [number / 7 for number in range(300_000)]
     page = make_page(values=values)

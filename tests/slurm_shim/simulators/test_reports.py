@@ -61,16 +61,17 @@ def test_a_report_is_written_at_most_every_two_seconds(tmp_path: Path) -> None:
         "task_id": 3,
         "update_dict": {
             "task_state": "COMPLETED", "requested_primaries": 100, "simulated_primaries": 100,
-            "start_time": "2026-11-21 12:00:00.250000", "end_time": "2026-11-21 12:00:00.250000",
+            "start_time": "2026-11-21 12:00:00.250000", "end_time": "2026-11-21 12:00:00.250000", "exit_code": 0,
         },
     }  # fmt: skip
 
 
-def test_the_server_reads_both_forms_alike(tmp_path: Path) -> None:
+@pytest.mark.parametrize("end", [("COMPLETED", None, 0), ("FAILED", "shieldhit ended with exit code 3", 3)])
+def test_the_server_reads_both_forms_alike(tmp_path: Path, end: tuple[str, str | None, int]) -> None:
     sent = Sent()
     report = TaskReport(tmp_path / "0003.json", TASK, sent, "S", lambda: 0.0, lambda: NOON)
     report.update(task_state="RUNNING")
-    report.end("COMPLETED")
+    report.end(*end)
     assert parse_report(json.loads((tmp_path / "0003.json").read_text())) == parse_update(sent.bodies[1]["update_dict"])
 
 

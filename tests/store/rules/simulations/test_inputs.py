@@ -112,6 +112,8 @@ def test_what_an_input_says(why: str, sim_type: str, files: dict[str, str], file
         ("no name", "shieldhit", {"beam.dat": BEAM, "": ""}, "file names have 1 to 200 bytes"),
         ("a long name", "shieldhit", {"beam.dat": BEAM, "ä" * 101: ""}, "file names have 1 to 200 bytes"),
         ("a name of the task's own", "shieldhit", {"beam.dat": BEAM, "output.log": ""}, "no name that a file"),
+        ("its folder of results", "shieldhit", {"beam.dat": BEAM, "pages": ""}, "no name that a file"),
+        ("the same unfinished", "shieldhit", {"beam.dat": BEAM, ".pages": ""}, "no name that a file"),
         ("text that no file can hold", "shieldhit", {"beam.dat": "\ud800"}, "half a surrogate pair"),
     ],
 )
