@@ -95,6 +95,8 @@ async def tidy_simulations(server: Server, now: float) -> None:
         with contextlib.suppress(NotFound):  # somebody else was faster
             await delete_simulation(server, simulation_id)
     for simulation_id, is_due in (await asyncio.to_thread(list_left_over, server, now)).items():
+        if Key("removal", simulation_id) in server.tasks.running:
+            continue
         try:
             await finish_removal(server, simulation_id)
         except (SlurmError, StoreError) as problem:

@@ -68,8 +68,8 @@ def _measure_files(server: Server, simulation: Simulation, found: Sequence[Estim
 
 async def get_logfiles(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:
     """Get the logs of a simulation; raise NotFound and Denied."""
-    owners.get_owned(server, job_id, caller)
-    return yaptide.to_logs_json(job_id, await fetching.list_logs(server, job_id))
+    simulation = owners.get_owned(server, job_id, caller)
+    return yaptide.to_logs_json(simulation, await fetching.list_logs(server, job_id))
 
 
 async def get_inputs(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:

@@ -560,6 +560,7 @@ class Files:
                 if entry.is_dir(follow_symlinks=False):
                     self._discard_folder(Path(entry.path))
                 else:
-                    self.ops.unlink(entry.path)
+                    with contextlib.suppress(FileNotFoundError):  # somebody else removes the same
+                        self.ops.unlink(entry.path)
             self.ops.rmdir(path)
             self._sync_folder(path.parent)

@@ -217,11 +217,15 @@ def to_input_json(
     return {"message": "Inputs", "input": rows}
 
 
-def to_logs_json(simulation_id: str, files: Mapping[str, str]) -> dict[str, Any]:
-    """Build the logs of a simulation; raise NotFound without any."""
-    if not files:
-        raise NotYet("Logfiles", simulation_id, "Logfiles are unavailable")
-    return {"message": "Logfiles", "logfiles": dict(files)}
+def to_logs_json(simulation: Simulation, files: Mapping[str, str]) -> dict[str, Any]:
+    """Build the logs of a simulation; raise NotFound without any.
+
+    The client shows nothing else of one that failed, so why it did is the first of them.
+    """
+    why = {"error": simulation.error} if simulation.error else {}
+    if not files and not why:
+        raise NotYet("Logfiles", simulation.id, "Logfiles are unavailable")
+    return {"message": "Logfiles", "logfiles": {**why, **files}}
 
 
 def to_estimators_json(simulation: Simulation) -> dict[str, Any]:

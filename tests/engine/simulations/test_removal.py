@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
+import itertools
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -97,3 +101,47 @@ async def test_the_tidy_removes_what_is_old_and_what_was_left_behind(tmp_path: P
         await removal.tidy_simulations(server, NOW + 86_401)
         await end_work(worked)
         assert ID not in server.store.simulations and not worked.folder.exists() and not worked.work.exists()
+
+
+@asynchronous
+async def test_the_tidy_leaves_a_removal_alone_that_goes_on(tmp_path: Path) -> None:
+    async with make_worked(tmp_path) as worked:
+        folder, key = worked.folder, Key("removal", ID)
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def remove() -> None:
+            begun.set()
+            await go_on.wait()
+            await removal.finish_removal(worked.server, ID)
+
+        await worked.server.store.simulations.delete(ID)
+        folder.mkdir(exist_ok=True)
+        (folder / "removal.json").write_text("{}")
+        going_on = worked.server.tasks.spawn(key, remove)
+        await begun.wait()
+        await removal.tidy_simulations(worked.server, NOW)
+        assert folder.is_dir()
+        go_on.set()
+        await going_on
+        assert not folder.exists()
+
+
+@asynchronous
+async def test_a_folder_that_somebody_else_removes_too_is_gone(tmp_path: Path) -> None:
+    gone = itertools.chain([errno.ENOENT, None, errno.ENOENT], itertools.repeat(None))
+
+    def unlink(path: str) -> None:
+        """Unlink; somebody else was sometimes faster."""
+        Path(path).unlink()
+        if fault := next(gone):
+            raise OSError(fault, os.strerror(fault))
+
+    async with make_worked(tmp_path) as worked:
+        for name in ("a/1", "a/2", "b/1", "b/2"):
+            (worked.work / name).parent.mkdir(exist_ok=True)
+            (worked.work / name).touch()
+        files = worked.server.store.files
+        files.ops = SimpleNamespace(unlink=unlink, rmdir=os.rmdir, open=os.open, fsync=os.fsync, close=os.close)
+        await files.discard_folder(worked.work)
+        files.ops = os
+        assert not worked.work.exists()

@@ -134,9 +134,16 @@ def test_inputs_and_logs() -> None:
         "input_json": {"beam": {}},
     }  # fmt: skip
     assert "input_json" not in yaptide.to_input_json(simulation, {})["input"]
-    assert yaptide.to_logs_json(ID, {"a.log": "x"})["logfiles"] == {"a.log": "x"}
+    assert yaptide.to_logs_json(simulation, {"a.log": "x"})["logfiles"] == {"a.log": "x"}
     with pytest.raises(NotFound, match=r"^Logfiles are unavailable$"):
-        yaptide.to_logs_json(ID, {})
+        yaptide.to_logs_json(simulation, {})
+
+
+def test_why_a_simulation_failed_is_a_log() -> None:
+    failed = make_simulation(state="FAILED", error="Submission failed: no such partition")
+    why = {"error": "Submission failed: no such partition"}
+    for files in ({}, {"a.log": "x"}):
+        assert yaptide.to_logs_json(failed, files)["logfiles"] == {**why, **files}
 
 
 def test_estimators() -> None:
