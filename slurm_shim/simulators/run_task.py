@@ -66,6 +66,7 @@ def main(arguments: List[str]) -> int:
     work, number = Path(arguments[0]).resolve(), int(arguments[1])
     simulation = json.loads((work / "simulation.json").read_text(encoding="utf-8"))
     simulator = json.loads((work / "simulator.json").read_text(encoding="utf-8"))
+    simulator["name"] = simulation["sim_type"]
     task = next(task for task in simulation["tasks"] if task["task_id"] == number)
     (work / "tasks").mkdir(exist_ok=True)
     messenger = reports.Messenger(simulation.get("report_url"), reports.read_update_key(work), "/tasks")
@@ -246,7 +247,12 @@ def build_command(simulator: Dict[str, Any], work: Path, folder: Path, task: Dic
     }  # fmt: skip
     words = [PLACEHOLDER.sub(lambda match: values[match.group(1)], word) for word in simulator["command"]]
     if shutil.which(words[0]) is None:
-        raise Failed(f"there is no program {words[0]} here; simulators/*.yaml says what is called", 127)
+        raise Failed(
+            "there is no program {} here: install it, or correct `command` in simulators/{}.yaml".format(
+                words[0], simulator.get("name", "*")
+            ),
+            127,
+        )
     return words
 
 

@@ -154,7 +154,14 @@ WRITES = f"open('x.pages.json', 'w').write({RESULT!r})"
         ("a crash", "import os; os.kill(os.getpid(), 11)", {}, "FAILED", "ended by SIGSEGV", 139),
         ("no result", "pass", {}, "FAILED", "there is no result: no file is named *.pages.json", 1),
         ("a torn result", "open('x.pages.json', 'w').write('{')", {}, "FAILED", "x.pages.json cannot be read", 1),
-        ("no program", "", {"command": ["no-such-program"]}, "FAILED", "there is no program no-such-program here", 127),
+        (
+            "no program",
+            "",
+            {"command": ["no-such-program"]},
+            "FAILED",
+            "there is no program no-such-program here: install it, or correct `command` in simulators/dummy.yaml",
+            127,
+        ),
         ("a silent log", "import time; time.sleep(600)", {"idle_s": 0.01}, "FAILED", "did not grow for 0.01 s", 1),
         (
             "in spite of another's word",
