@@ -32,6 +32,7 @@ LOOK_EVERY_S = 0.5
 # What a simulator has to end by itself before it is killed; with its report, all is over within 5 seconds.
 GRACE_S = 3.0
 OUTPUT = "output.log"
+END_BYTES = 4096
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 PLACEHOLDER = re.compile(r"\{(seed|primaries|work|input|programs|python)\}")
 
@@ -358,9 +359,18 @@ class TaskRun:
             how = f"with exit code {code}" if code > 0 else f"by {signal.Signals(-code).name}"
         except ValueError:
             how = f"by signal {-code}"
-        lines = (self.folder / OUTPUT).read_bytes()[-4096:].decode("utf-8", "replace").split("\n")
+        lines = self._read_output_end().split("\n")
         last = next((line.strip() for line in reversed(lines) if line.strip()), "")
         return "{} ended {}{}".format(program, how, ": " + last[:200] if last else "")
+
+    def _read_output_end(self) -> str:
+        """Read the end of what the simulator printed, which may be gigabytes."""
+        try:
+            with (self.folder / OUTPUT).open("rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - END_BYTES))
+                return file.read(END_BYTES).decode("utf-8", "replace")
+        except OSError:  # the simulator removed it
+            return ""
 
 
 if __name__ == "__main__":

@@ -72,6 +72,12 @@ def test_a_log_is_read_on_from_where_it_ended(tmp_path: Path) -> None:
         assert (follower.read_progress(), follower.count_idle_s()) == (found, idle_s), why
 
 
+def test_a_pipe_is_no_log(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.log")
+    follower = LogFollower(tmp_path, "*.log", ProgressParser(read_simulator("shieldhit")["progress"]), lambda: 0.0)
+    assert follower.read_progress() == {}, "to open it would wait for a writer"
+
+
 def test_the_newest_log_is_followed(tmp_path: Path) -> None:
     parser = ProgressParser(read_simulator("shieldhit")["progress"])
     follower = LogFollower(tmp_path, "run_*/x.log", parser)

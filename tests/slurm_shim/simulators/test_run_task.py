@@ -151,6 +151,7 @@ WRITES = f"open('x.pages.json', 'w').write({RESULT!r})"
             "ended with exit code 3: no beam",
             3,
         ),
+        ("no log", "import os; os.remove('output.log'); os._exit(3)", {}, "FAILED", "ended with exit code 3", 3),
         ("a crash", "import os; os.kill(os.getpid(), 11)", {}, "FAILED", "ended by SIGSEGV", 139),
         ("no result", "pass", {}, "FAILED", "there is no result: no file is named *.pages.json", 1),
         ("a torn result", "open('x.pages.json', 'w').write('{')", {}, "FAILED", "x.pages.json cannot be read", 1),
