@@ -6,7 +6,6 @@ seconds.
 """
 
 import re
-import stat
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, Optional, Pattern
@@ -99,12 +98,11 @@ class LogFollower:
         dated = []
         for path in self.folder.glob(self.name):
             try:
-                status = path.stat()
+                # To open a pipe would wait for somebody who writes.
+                if path.is_file():
+                    dated.append((path.stat().st_mtime, str(path), path))
             except OSError:  # gone in between
                 continue
-            # To open a pipe would wait for somebody who writes.
-            if stat.S_ISREG(status.st_mode):
-                dated.append((status.st_mtime, str(path), path))
         return max(dated)[2] if dated else None
 
 
