@@ -30,6 +30,9 @@ from store.errors import (
 )
 
 MAX_DEPTH = 64
+# Of lists and objects: millions of empty ones keep Python's collector busy for seconds.
+MAX_PARTS = 250_000
+TEXT = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 # Everything that is wrong is looked for in a value that has no more parts; of others, one problem is told.
 MANY_PARTS = 2000
 # As text, integers take time quadratic in their digits; Python itself takes 4,300.
@@ -76,21 +79,28 @@ def find_other_encoding(data: bytes) -> str | None:
 def parse_json(data: bytes) -> Any:
     """Parse a request's body. Raises Invalid if there is none, else NotJson.
 
-    It is not JSON (NaN, lone surrogates), or it is nested too deeply.
+    It is not JSON (NaN, lone surrogates), or it has too many parts or levels.
     """
     if not data:
         raise Invalid([make_problem("Field required", ["body"], type="missing")])
+    if _count_brackets(data) > MAX_PARTS and _count_brackets(TEXT.sub(b"", data)) > MAX_PARTS:
+        message = f"more than {MAX_PARTS} lists and objects"
+        raise NotJson([make_problem(message, ["body"], type="json_invalid")])
     try:
         value = load_json(data)
     except orjson.JSONDecodeError as error:
         message = f"JSON decode error: {error.msg}"
         raise NotJson([make_problem(message, ["body", error.pos], type="json_invalid")]) from None
     # Counting brackets is cheap and enough for nearly every body.
-    if data.count(b"[") + data.count(b"{") > MAX_DEPTH and measure_depth(value) > MAX_DEPTH:
+    if _count_brackets(data) > MAX_DEPTH and measure_depth(value) > MAX_DEPTH:
         raise NotJson([make_problem(f"nested deeper than {MAX_DEPTH} levels", ["body"], type="json_invalid")])
     if (key := find_repeated_key(data)) is not None:
         raise WrongKind(f"The key '{key[:100]}' stands twice in one object of the body")
     return value
+
+
+def _count_brackets(data: bytes) -> int:
+    return data.count(b"[") + data.count(b"{")
 
 
 def find_repeated_key(data: bytes) -> str | None:

@@ -8,7 +8,7 @@ import jsonschema_rs
 import pytest
 
 from store.errors import NotJson
-from store.jsons import dump_json, list_problems, load_json, parse_json
+from store.jsons import MAX_PARTS, dump_json, list_problems, load_json, parse_json
 
 WORDS = {"enum": ["all", "none"]}
 NUMBERS = {"type": "array", "minItems": 1, "items": {"type": ["integer", "string"], "minimum": 0}}
@@ -113,4 +113,22 @@ def test_integers_of_any_size_are_exact(number: int) -> None:
 )
 def test_numbers_that_are_none_are_refused(why: str, data: bytes) -> None:
     with pytest.raises(NotJson):
+        parse_json(data)
+
+
+@pytest.mark.parametrize(
+    ("why", "data", "is_taken"),
+    [
+        ("as many lists as that", b"[" + b"[]," * (MAX_PARTS - 2) + b"1]", True),
+        ("one more", b"[" + b"[]," * MAX_PARTS + b"1]", False),
+        ("objects", b"[" + b"{}," * MAX_PARTS + b"1]", False),
+        ("what only is text", b'["' + b"[" * (MAX_PARTS * 2) + rb"\"[" + b'"]', True),
+        ("numbers", b"[" + b"1," * MAX_PARTS * 2 + b"1]", True),
+    ],
+)
+def test_a_body_has_no_millions_of_parts(why: str, data: bytes, is_taken: bool) -> None:
+    if is_taken:
+        parse_json(data)
+        return
+    with pytest.raises(NotJson, match="more than 250000 lists and objects"):
         parse_json(data)
