@@ -60,7 +60,7 @@ class PostedEstimator(msgspec.Struct, forbid_unknown_fields=True):
 
 def parse_posted(data: Any) -> Posted:
     """Parse the body. Raises Invalid."""
-    return _decode(data, Posted, "body")
+    return _parse_part(data, Posted, "body")
 
 
 def write_estimators(
@@ -73,14 +73,14 @@ def write_estimators(
     """
     if len(posted) > MOST_ESTIMATORS:
         raise _make_error(f"there are more than {MOST_ESTIMATORS} estimators", "estimators")
-    found = sorted((_decode(raw, PostedEstimator, "estimators") for raw in posted), key=lambda row: row.name)
+    found = sorted((_parse_part(raw, PostedEstimator, "estimators") for raw in posted), key=lambda row: row.name)
     if sum(len(estimator.pages) for estimator in found) > MOST_PAGES:
         raise _make_error(f"there are more than {MOST_PAGES} pages", "estimators")
     names = sorted(outputs) if len(outputs) == len(found) else [estimator.name for estimator in found]
     rows: list[dict[str, Any]] = []
     taken: set[str] = set()
-    for estimator, shown in zip(found, names, strict=True):
-        name = clean_name(shown)
+    for estimator, shown_name in zip(found, names, strict=True):
+        name = clean_name(shown_name)
         while name in taken:
             name += "_"
         if not is_file_name(name):
@@ -100,8 +100,8 @@ def write_estimators(
 
 def _describe_page(raw: msgspec.Raw, position: int) -> dict[str, Any]:
     """Check a page, and tell what is known of it without its numbers."""
-    page = _decode(raw, Part, "pages")
-    data = _decode(page.get("data"), Part, "data")
+    page = _parse_part(raw, Part, "pages")
+    data = _parse_part(page.get("data"), Part, "data")
     for name, part in page.items():
         for lists in ("values", "errors") if name == "data" else ("values",):
             numbers = _find_numbers(part, lists)
@@ -124,7 +124,7 @@ def _format_estimator(name: str, estimator: PostedEstimator) -> Iterator[bytes]:
     head = jsons.dump_json({"name": name, "metadata": _parse_small(estimator.metadata, "metadata")})
     yield head[:-1] + b", " + PAGES_BEGIN.encode()
     for number, raw in enumerate(estimator.pages):
-        page = _decode(raw, Part, "pages")
+        page = _parse_part(raw, Part, "pages")
         yield (b"," if number else b"") + PAGE_BEGIN.encode() + bytes(page.get("dimensions", b"0")) + b","
         for key, part in page.items():
             if key not in ("dimensions", "metadata", "data"):
@@ -159,7 +159,7 @@ def _format_data(part: msgspec.Raw) -> Iterator[bytes]:
 
 def _parse_head(part: msgspec.Raw) -> dict[str, Any]:
     """Parse what stands beside the numbers."""
-    fields = _decode(part, Part, "data")
+    fields = _parse_part(part, Part, "data")
     return {key: _parse_small(fields[key], key, of=object) for key in fields if key not in ("values", "errors")}
 
 
@@ -172,7 +172,7 @@ def _find_numbers(part: msgspec.Raw, key: str) -> bytes | None:
     """Find a list of numbers by its key; None where there is none."""
     if bytes(memoryview(part)[:1]) != b"{":
         return None
-    found = _decode(part, Part, key).get(key)
+    found = _parse_part(part, Part, key).get(key)
     if found is None or bytes(found) == b"null":
         return None
     numbers = bytes(found)
@@ -206,7 +206,7 @@ def _parse_small(raw: Any, key: str, of: type = dict) -> Any:
     return value
 
 
-def _decode(raw: Any, kind: Any, key: str) -> Any:
+def _parse_part(raw: Any, kind: Any, key: str) -> Any:
     if raw is None:
         raise _make_error("a page has none", key)
     try:

@@ -70,21 +70,21 @@ async def _write_together(server: Server, simulation_id: str, waiting: Sequence[
                     after = change(after, now)
                     answers.append(answer)
                 except StoreError as problem:
-                    _settle(answer, problem)
+                    _set_answer(answer, problem)
             if after is not before:
                 await server.store.simulations.put(simulation_id, after)
     except Exception as problem:
         for _, answer in waiting:
-            _settle(answer, problem)
+            _set_answer(answer, problem)
     except asyncio.CancelledError:
         for _, answer in waiting:
             answer.cancel()
         raise
     for answer in answers:
-        _settle(answer)
+        _set_answer(answer)
 
 
-def _settle(answer: asyncio.Future[None], problem: Exception | None = None) -> None:
+def _set_answer(answer: asyncio.Future[None], problem: Exception | None = None) -> None:
     """Give the answer, unless it has one or nobody waits for it any more."""
     if answer.done():
         return

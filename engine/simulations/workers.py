@@ -101,7 +101,7 @@ async def save_logfiles(server: Server, body: dict[str, Any]) -> Answer:
 
 
 async def save_results(server: Server, body: AsyncIterator[bytes]) -> Answer:
-    """Save the results of a simulation, in place of those that were sent before.
+    """Save the results of a simulation, in place of those sent before.
 
     A body that is larger than others may be says first whose it is, and goes through a file.
     """
@@ -121,8 +121,8 @@ async def save_results(server: Server, body: AsyncIterator[bytes]) -> Answer:
     simulation_id = require_update_key(server, named)
     path = find_folder(server, simulation_id, RESULTS) / f".posted-{secrets.token_hex(8)}"
     try:
-        await _spool(server, path, head, body)
-        posted = await asyncio.to_thread(lambda: parse_posted(_map_file(path)))
+        await _write_body(server, path, head, body)
+        posted = await asyncio.to_thread(lambda: parse_posted(_open_map(path)))
         return await _keep_results(server, posted)
     finally:
         with contextlib.suppress(NotFound):
@@ -161,7 +161,7 @@ def _list_names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()} if folder.is_dir() else set()
 
 
-async def _spool(server: Server, path: Path, head: bytearray, body: AsyncIterator[bytes]) -> None:
+async def _write_body(server: Server, path: Path, head: bytearray, body: AsyncIterator[bytes]) -> None:
     """Write all of the body into the file, piece by piece."""
     limit_bytes, begin = min(server.store.config.yaptide.results_mb, MOST_MB) * 1_000_000, 0
     await asyncio.to_thread(server.store.files.make_dirs, path.parent)
@@ -176,8 +176,8 @@ async def _spool(server: Server, path: Path, head: bytearray, body: AsyncIterato
     await server.store.files.write_at(path, begin, bytes(head))
 
 
-def _map_file(path: Path) -> mmap.mmap:
-    """Map a file of ours; the map ends with the last view of it."""
+def _open_map(path: Path) -> mmap.mmap:
+    """Open a map of a file of ours; it ends with the last view of it."""
     with path.open("rb") as file:
         return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
 

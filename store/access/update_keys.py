@@ -28,7 +28,7 @@ def make_update_key(signing_key: bytes, simulation_id: str, created_s: float, lo
 
     lifetime_s = (UNLIMITED_S if longest_s is None else longest_s) + SPARE_S
     claims = {"iat": int(created_s), "exp": int(created_s + lifetime_s), "simulation_id": simulation_id}
-    return jwt.encode(claims, _derive_key(signing_key), algorithm=ALGORITHM)
+    return jwt.encode(claims, _make_key(signing_key), algorithm=ALGORITHM)
 
 
 def check_update_key(signing_key: bytes | None, update_key: str, simulation_id: str, now_s: float) -> bool:
@@ -39,13 +39,13 @@ def check_update_key(signing_key: bytes | None, update_key: str, simulation_id: 
         return False
     options: jwt.types.Options = {"require": list(CLAIMS), "verify_exp": False, "verify_iat": False}
     try:
-        claims = jwt.decode(update_key, _derive_key(signing_key), algorithms=[ALGORITHM], options=options)
+        claims = jwt.decode(update_key, _make_key(signing_key), algorithms=[ALGORITHM], options=options)
     except (jwt.InvalidTokenError, ValueError, RecursionError):
         return False
     is_same = hmac.compare_digest(str(claims["simulation_id"]).encode(), simulation_id.encode("utf-8", "replace"))
     return is_same and isinstance(claims["exp"], int) and claims["exp"] > now_s
 
 
-def _derive_key(signing_key: bytes) -> bytes:
-    """Derive the key that only signs update keys."""
+def _make_key(signing_key: bytes) -> bytes:
+    """Make the key that only signs update keys."""
     return hmac.digest(signing_key, PURPOSE, "sha256")

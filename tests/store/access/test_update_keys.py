@@ -17,7 +17,7 @@ KEY = make_update_key(SIGNING, ONE, NOW_S, HOUR_S)
 def sign(signing: bytes = SIGNING, algorithm: str = "HS256", **changes: object) -> str:
     """Sign as we do, with other claims; None leaves one out."""
     claims = {"iat": int(NOW_S), "exp": int(NOW_S) + 9, "simulation_id": ONE} | changes
-    key = None if algorithm == "none" else update_keys._derive_key(signing)
+    key = None if algorithm == "none" else update_keys._make_key(signing)
     return jwt.encode({name: value for name, value in claims.items() if value is not None}, key, algorithm=algorithm)
 
 

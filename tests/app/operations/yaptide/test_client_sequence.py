@@ -127,17 +127,17 @@ def test_the_whole_life_of_a_client(page: UiClient) -> None:
         general = page.call("GET", "jobs", job_id=job_id).json()
         assert general["job_tasks_status"] == tasks
         pages = page.fetch_results(job_id)
-        assert pages and all(one["data"]["values"] for several in pages.values() for one in several)
-        assert {one["dimensions"] for several in pages.values() for one in several} >= {1}
+        assert pages and all(found["data"]["values"] for several in pages.values() for found in several)
+        assert {found["dimensions"] for several in pages.values() for found in several} >= {1}
         assert page.call("GET", "logfiles", job_id=job_id).status_code == 200
 
     # The list has them, and one more that is cancelled while it runs.
     slow = page.submit("direct", "files", SLOW, title="Slow")
     eventually(lambda: page.poll(slow)["job_state"] == "RUNNING", 60)
-    listed = page.list_simulations()
-    assert [row["job_id"] for row in listed["simulations"]] == [slow, batch, direct]
-    assert listed["simulations"][0]["end_time"] is None
-    assert listed["simulations"][1]["metadata"] == {
+    answer = page.list_simulations()
+    assert [row["job_id"] for row in answer["simulations"]] == [slow, batch, direct]
+    assert answer["simulations"][0]["end_time"] is None
+    assert answer["simulations"][1]["metadata"] == {
         "platform": "BATCH", "server": "Yaptide", "input_type": "FILES", "sim_type": "dummy",
     }  # fmt: skip
     refused = page.call("DELETE", "user/simulations", job_id=slow)

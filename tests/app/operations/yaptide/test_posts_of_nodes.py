@@ -33,9 +33,9 @@ def test_tasks_report_over_http_and_are_seen_at_once(tmp_path: Path, more: dict[
         eventually(lambda: server.log().count(f"/tasks: 202 for {who}") >= 6, 60)
 
         def is_going_on() -> bool:
-            shown = http.get(f"{prefix}/jobs/direct?job_id={job_id}").json()
-            tasks = shown["job_tasks_status"]
-            return shown["job_state"] == "RUNNING" and all(task["simulated_primaries"] > 0 for task in tasks)
+            answer = http.get(f"{prefix}/jobs/direct?job_id={job_id}").json()
+            tasks = answer["job_tasks_status"]
+            return answer["job_state"] == "RUNNING" and all(task["simulated_primaries"] > 0 for task in tasks)
 
         eventually(is_going_on, 60)
         check_key(server, job_id, prefix)
@@ -63,6 +63,6 @@ def check_key(server: Server, job_id: str, prefix: str) -> None:
     with httpx.Client(base_url=server.url, headers={"x-forwarded-for": "192.0.2.1"}) as stranger:
         assert stranger.post(f"{prefix}/tasks", json=body).status_code == 202
         assert stranger.post(f"{prefix}/tasks", json={**body, "update_key": key[:-2]}).status_code == 400
-    shown = server.http.get(f"{prefix}/jobs/direct?job_id={job_id}").json()
-    assert shown["job_tasks_status"][1]["task_state"] == "COMPLETED"
+    answer = server.http.get(f"{prefix}/jobs/direct?job_id={job_id}").json()
+    assert answer["job_tasks_status"][1]["task_state"] == "COMPLETED"
     assert os.getuid() == path.stat().st_uid
