@@ -90,6 +90,10 @@ class SimulationIndex:
         """Count the owner's simulations that are still at work."""
         return sum(facts.open for facts in self._by_owner.get(owner, {}).values())
 
+    def has_owner(self, owner: str) -> bool:
+        """Return whether there are simulations of this owner."""
+        return owner in self._by_owner
+
     def list_ordered(
         self,
         owner: str | None,

@@ -40,7 +40,8 @@ async def register_user(server: Server, body: dict[str, Any], facts: access.Fact
     users.check_password(password)
     server.passwords.count_registration(access.name_client(facts.address, facts.peer_uid))
     user_id = users.make_user_id("local", username)
-    if user_id in server.store.users:
+    # Who takes the name of a user that was removed would get what that one left.
+    if user_id in server.store.users or server.simulation_index.has_owner(username):
         raise Denied("User existing")
     if len(server.store.users) >= MOST_USERS:
         raise Denied("There are too many users")

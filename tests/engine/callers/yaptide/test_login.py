@@ -15,6 +15,7 @@ from engine.callers.yaptide import login, password_checks
 from store.access.yaptide import users
 from tests.app_client import CONFIG, Client, serving
 from tests.app_server import Server
+from tests.store.rules.simulations.samples import make_simulation
 from tests.waiting import eventually
 
 UI, PASSWORD = "http://localhost:3000", "correct horse"
@@ -137,6 +138,14 @@ def test_what_is_missing_is_named(client: Client, path: str, body: Any) -> None:
 def test_of_two_at_once_one_gets_the_name(client: Client) -> None:
     answers = client.together([lambda name=name: register(client, name) for name in ("ann", "Ann", "ANN")])
     assert sorted(answer.status_code for answer in answers) == [201, 403, 403]
+
+
+def test_nobody_inherits_simulations_by_their_owners_name(client: Client) -> None:
+    simulation = make_simulation(settled_at="2026-11-21T16:39:17Z")
+    client.run(client.server.store.simulations.create(simulation.id, simulation))
+    assert say(register(client)) == (403, "User existing")
+    client.run(client.server.store.simulations.delete(simulation.id))
+    assert register(client).status_code == 201
 
 
 def test_there_is_an_end_to_users(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,3 +47,9 @@ def test_an_unknown_user_costs_the_same(monkeypatch: pytest.MonkeyPatch) -> None
     passwords.is_password("wrong", None)
     parameters = [argon2.extract_parameters(hashed) for hashed in checked]
     assert len(parameters) == 2 and parameters[0] == parameters[1], "one check each, as costly"
+
+
+@pytest.mark.parametrize(("passes", "memory_kb"), [(1, 4_194_304), (4_000_000, 1000)])
+def test_no_file_of_a_user_asks_for_all_of_the_memory(passes: int, memory_kb: int) -> None:
+    costly = f"$argon2id$v=19$m={memory_kb},t={passes},p=1$c2FsdHNhbHRzYWx0c2FsdA$aGFzaGhhc2hoYXNoaGFzaGhhc2g"
+    assert not passwords.is_password("secret", costly)
