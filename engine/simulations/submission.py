@@ -190,6 +190,8 @@ def require_program(sim_type: str, simulator: Simulator, has_own_path: bool) -> 
         return
     if shutil.which(program) is None:
         message = simulators.describe_missing_program(sim_type, program)
+        if Path(program).is_file():
+            message = f"{program} of simulator {sim_type} may not be run: make it executable (chmod +x {program})"
         raise Invalid([make_problem(message, ("body", "sim_type"), input=sim_type)])
 
 

@@ -143,6 +143,8 @@ def prepare_folder(work: Path, folder: Path, simulator: Dict[str, Any], task: Di
     place, seed = simulator.get("primaries"), simulator.get("seed") or {}
     if place and task["primaries"] > 0:
         set_value(place, folder, task["primaries"], main)
+    elif place:
+        print(f"no line matches {place['pattern']} (primaries): this task simulates all of them", file=sys.stderr)
     if seed.get("pattern"):
         set_value(seed, folder, task["seed"], main)
 
@@ -195,6 +197,7 @@ def set_value(place: Dict[str, Any], folder: Path, value: int, main: Optional[st
         add_line(place, folder, main)
         spot = find_spot(place, folder, main)
     if spot is None:
+        print(f"no line matches {place['pattern']}, so {value} is not put into the input", file=sys.stderr)
         return
     text = place.get("form", "{value}").replace("{value}", str(value))
     lines = read_lines(spot.path)

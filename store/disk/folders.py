@@ -52,6 +52,7 @@ from store.errors import (
     StoreError,
     StoreUnavailable,
     TooLarge,
+    describe_problem,
     from_os_error,
     make_problem,
 )
@@ -561,7 +562,7 @@ class Folder:
         else:
             self.doubtful_files.pop(filename, None)
         if problems and problems != before:
-            log.warning("%s: %s", self.files.display_path(self.path / filename), problems[0]["msg"])
+            log.warning("%s: %s", self.files.display_path(self.path / filename), describe_problem(dict(problems[0])))
         if problems != before:
             for listener in self.problem_listeners:
                 listener(self.files.display_path(self.path / filename), self._list_file_problems(filename))

@@ -19,16 +19,16 @@ from store.documents.models import (
     DOMAIN,
     HOOK,
     HOST,
-    KEYCLOAK_URL,
     MEMORY,
     NODELIST,
-    ORIGIN,
     PARTITION,
     PATH,
-    REPORT_URL,
     TIME,
     VERSION,
+    KeycloakUrl,
     OneLine,
+    Origin,
+    ReportUrl,
     UserFileModel,
     Value,
     Word,
@@ -289,7 +289,7 @@ class KeycloakConfig(UserFileModel):
     URL below `base_url`.
     """
 
-    base_url: Annotated[str, Field(pattern=KEYCLOAK_URL, max_length=1000)]
+    base_url: KeycloakUrl
     realm: Annotated[str, Field(pattern=r"^[A-Za-z0-9_.~-]+$", max_length=200)]
     client_id: OneLine
     audience: OneLine | None = None
@@ -308,12 +308,12 @@ class YaptideConfig(UserFileModel):
     """
 
     registration: bool | None = None
-    origins: Annotated[list[Annotated[str, Field(pattern=ORIGIN, max_length=255)]], Field(max_length=100)] = []
+    origins: Annotated[list[Origin], Field(max_length=100)] = []
     keycloak: KeycloakConfig | None = None
     max_tasks: int = Field(default=1000, ge=1, le=100_000)
     max_open: int = Field(default=100, ge=1, le=100_000)
     input_bytes: int = Field(default=10_000_000, ge=1000, le=100_000_000)
-    report_url: Annotated[str, Field(pattern=REPORT_URL, max_length=1000)] | None = None
+    report_url: ReportUrl | None = None
     results_mb: int = Field(default=1000, ge=1, le=1_000_000)
 
 

@@ -20,6 +20,9 @@ def check_batch_allowed(server: Server, caller: Caller) -> None:
     source = SOURCES.get(caller.kind)
     if source is None:
         return
-    user = server.logins.find_user(make_user_id(source, caller.name))
+    user_id = make_user_id(source, caller.name)
+    user = server.logins.find_user(user_id)
     if user is None or not user.batch:
-        raise Denied("User is not allowed to use this endpoint")
+        raise Denied(
+            f'User is not allowed to use this endpoint: "batch" is not true in users/{user_id}.json of the server'
+        )

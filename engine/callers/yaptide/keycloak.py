@@ -26,7 +26,7 @@ async def log_in(
     """
     config = server.store.config.yaptide.keycloak
     if config is None:
-        raise Denied("Service is not available")
+        raise Denied("Service is not available: config.yaml names no realm (yaptide.keycloak)")
     token = read_bearer(authorization.encode("latin-1"))
     if token is None:
         raise access.Unauthenticated("No token provided")

@@ -53,7 +53,7 @@ class RealmKeys:
         finally:
             self.waiting -= 1
         if self.problem:
-            raise KeycloakUnreachable(f"Keycloak does not tell its keys: {self.problem}")
+            raise KeycloakUnreachable(f"Keycloak does not tell its keys: {self.problem} ({url})")
         return self.keys.get(key_id)
 
     def _is_fresh(self, url: str) -> bool:

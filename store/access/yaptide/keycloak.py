@@ -86,6 +86,8 @@ def read_token(token: str, key: Any, config: KeycloakConfig, now_s: float) -> Ma
     }
     try:
         claims: dict[str, Any] = jwt.decode(token, key, algorithms=[ALGORITHM], issuer=issuer, options=options)
+    except jwt.InvalidIssuerError:  # the signature was right, so its sender may know
+        raise TokenRefused(f"Invalid token. It is not of the issuer {issuer}.") from None
     except (jwt.InvalidTokenError, ValueError, RecursionError):
         raise TokenRefused("Invalid token.") from None
     times = [claims["exp"], claims["iat"], claims.get("nbf", 0)]
@@ -93,13 +95,14 @@ def read_token(token: str, key: Any, config: KeycloakConfig, now_s: float) -> Ma
         raise TokenRefused("Invalid token.")
     if claims["exp"] <= now_s:
         raise TokenRefused("Signature expired.")
-    if max(times[1:]) > now_s + LEEWAY_S or not _is_for_us(claims, config):
-        raise TokenRefused("Invalid token.")
+    if max(times[1:]) > now_s + LEEWAY_S:
+        raise TokenRefused("Invalid token. It does not count yet.")
+    _check_purpose(claims, config)
     return claims
 
 
-def _is_for_us(claims: Mapping[str, Any], config: KeycloakConfig) -> bool:
-    """Return whether the token is an access token for our client.
+def _check_purpose(claims: Mapping[str, Any], config: KeycloakConfig) -> None:
+    """Check that it is an access token for our client. Raises TokenRefused.
 
     Keycloak names the client in `azp`; an ID token or one for another service of the realm is none.
     """
@@ -107,8 +110,12 @@ def _is_for_us(claims: Mapping[str, Any], config: KeycloakConfig) -> bool:
     audience = given if isinstance(given, list) else [given]
     client = claims.get("azp")
     is_client = config.client_id in audience if client is None else client == config.client_id
-    has_audience = config.audience is None or config.audience in audience
-    return is_client and has_audience and claims.get("typ", "Bearer") == "Bearer"
+    if not is_client:
+        raise TokenRefused(f"Invalid token. It is not for the client {config.client_id}.")
+    if config.audience is not None and config.audience not in audience:
+        raise TokenRefused(f"Invalid token. It is not for the audience {config.audience}.")
+    if claims.get("typ", "Bearer") != "Bearer":
+        raise TokenRefused("Invalid token. It is no access token.")
 
 
 def has_access(claims: Mapping[str, Any], config: KeycloakConfig) -> bool:

@@ -177,14 +177,15 @@ def find_end(simulation: Simulation, run: Run) -> tuple[SimulationState, str | N
         return "CANCELED", "the merge of the results was cancelled outside of Sluice"
     if merge is not None and merge.state not in (None, "COMPLETED"):
         end = states.TaskEnd(merge.state or "", None, merge.exit_code)
-        reason = states.describe_end(end, TaskReport(reason=merge.error))
+        left_out = None if simulation.error == NO_RESULTS else simulation.error
+        reason = states.describe_end(end, TaskReport(reason=merge.error or left_out))
         return "FAILED", f"the results could not be merged: {reason}"
     return "FAILED", simulation.error or run.error or NO_RESULTS
 
 
 def describe_failures(failed: Sequence[SimulationTask], count: int) -> str:
     """Describe which tasks failed, and why the first ones did."""
-    reasons = {task.task_id: task.reason or "left no report" for task in failed}
+    reasons = {task.task_id: task.reason or "gave no reason" for task in failed}
     return f"{len(failed)} of {count} tasks failed: {describe_tasks(reasons)}"
 
 
@@ -272,7 +273,8 @@ def record_results(simulation: Simulation, summary: Summary | None, error: str |
     changes: dict[str, Any] = {"results": "there" if is_there else "missing", "estimators": estimators}
     changes["left_out"] = dict(summary.left_out) if summary and is_there else {}
     if not is_there and simulation.state not in ENDED:
-        changes["error"] = error or NO_RESULTS
+        why = describe_tasks(summary.left_out) if summary and not estimators else ""
+        changes["error"] = error or why or NO_RESULTS
     return _apply_changes(simulation, changes)
 
 

@@ -23,6 +23,7 @@ LARGEST_PRIMARIES = 10**15
 # Names that the work folder of a task has for itself.
 OWN_NAMES = frozenset({"output.log", "pages", ".pages", ".", ".."})
 BODY = ("body", "input_files")
+PLAIN = ": names are plain ones without a folder, such as beam.dat"
 
 
 class Input(NamedTuple):
@@ -53,9 +54,9 @@ def check_input(sim_type: str, simulators: Mapping[str, Simulator], files: Files
     simulator = simulators[sim_type]
     if not _list_recognised(simulator, files):
         likely = [name for name in list_fitting(simulators, files) if name != sim_type]
-        hint = f" ({simulator.input_hint})" if simulator.input_hint else ""
         near = f"; these files look like input for {' or '.join(likely)}" if likely else ""
-        wanted = ", ".join(simulator.recognise)
+        wanted = " or ".join(simulator.recognise)
+        hint = f" ({simulator.input_hint})" if simulator.input_hint not in ("", wanted) else ""
         raise Invalid([make_problem(f"{sim_type} needs a file {wanted}{hint}{near}", BODY)])
     refuse_lines(sim_type, simulator, files)
     return Input(find_main_file(simulator, files), find_primaries(simulator, files))
@@ -77,7 +78,7 @@ def refuse_file_names(files: Files) -> None:
         if not name or len(name.encode(errors="replace")) > LONGEST_NAME_BYTES:
             raise Invalid([make_problem(f"file names have 1 to {LONGEST_NAME_BYTES} bytes", BODY, input=name[:200])])
         if name in OWN_NAMES or name.startswith("-") or re.search(r"[/\\\x00-\x1f\x7f\ud800-\udfff]", name):
-            raise Invalid([make_problem("no name that a file of an input may have", (*BODY, name[:200]))])
+            raise Invalid([make_problem(f"no name that a file of an input may have{PLAIN}", (*BODY, name[:200]))])
         if not text.isascii() and re.search("[\ud800-\udfff]", text):
             raise Invalid([make_problem("must not hold half a surrogate pair", (*BODY, name))])
 

@@ -45,6 +45,13 @@ def test_programs_of_this_machine(why: str, program: str, has_own_path: bool, fo
         submission.require_program("x", make_simulator(program), has_own_path)
 
 
+def test_a_program_that_may_not_be_run(tmp_path: Path) -> None:
+    program = tmp_path / "mc.py"
+    program.write_text("")
+    with pytest.raises(Invalid, match=rf"make it executable \(chmod \+x {program}\)"):
+        submission.require_program("x", make_simulator(str(program)), False)
+
+
 @asynchronous
 async def test_a_document_has_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_server(tmp_path) as world:

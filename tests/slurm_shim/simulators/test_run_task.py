@@ -97,10 +97,11 @@ def test_places_are_those_of_the_server(
     assert read_files(folder) == expected
 
 
-def test_without_a_number_of_primaries_the_input_stays(tmp_path: Path) -> None:
+def test_without_a_number_of_primaries_the_input_stays(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = {"beam.dat": "NSTAT 10\n"}
     task = {"task_id": 1, "primaries": 0, "seed": 1}
     assert prepare(tmp_path / "w", read_simulator("shieldhit"), files, task) == files
+    assert "this task simulates all of them" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("why", "copies", "links"), [("linked", False, ["geo.dat"]), ("copied", True, [])])

@@ -52,6 +52,16 @@ REFUSED = [
     ("text for a number", b"resources: {nodes: two}", "integer"),
     ("yes for true", b"cluster: {execute: yes}", "boolean"),
     ("a list for a mapping", b"resources: []", "a mapping of keys"),
+    (
+        "a slash behind an origin",
+        b'yaptide: {origins: ["http://localhost:3000/"]}',
+        "an origin such as http://localhost",
+    ),
+    ("an origin without its scheme", b'yaptide: {origins: ["localhost:3000"]}', "must be an origin such as"),
+    ("every origin", b'yaptide: {origins: ["*"]}', "must be an origin such as"),
+    ("an origin and more", b'yaptide: {origins: ["http://a\\n"]}', "must be an origin such as"),
+    ("a report URL without its scheme", b'yaptide: {report_url: "login1:8000"}', "must be a URL such as http://login1"),
+    ("Keycloak without TLS", b"yaptide: {keycloak: {base_url: 'http://sso', realm: a, client_id: b}}", "only on this"),
     ("a list for the whole", b"- 1", "a mapping of keys"),
 ]
 

@@ -106,9 +106,8 @@ def test_a_user_who_may_not_run_on_clusters(client: Client, users: tuple[UiClien
     ):
         query = {} if body else {"job_id": job_id}
         refused = users[0].call(method, path, body, **query)
-        assert (refused.status_code, refused.json()) == (
-            403, {"message": "User is not allowed to use this endpoint"},
-        )  # fmt: skip
+        assert refused.status_code == 403
+        assert refused.json()["message"].startswith("User is not allowed to use this endpoint: ")
     assert users[0].call("GET", "clusters").status_code == 403
     assert users[0].call("GET", "jobs", job_id=job_id).status_code == 200, "it is theirs all the same"
 

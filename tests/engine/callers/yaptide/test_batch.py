@@ -47,5 +47,7 @@ def test_who_may(why: str, kind: str, name: str, scopes: frozenset[str], may: bo
     if may:
         check_batch_allowed(SERVER, Caller(name, scopes, kind))
     else:
-        with pytest.raises(Denied, match=r"^User is not allowed to use this endpoint$"):
+        with pytest.raises(
+            Denied, match=r'^User is not allowed to use this endpoint: "batch" is not true in users/[a-z0-9-]+\.json'
+        ):
             check_batch_allowed(SERVER, Caller(name, scopes, kind))

@@ -77,7 +77,7 @@ def test_another_realm_has_other_keys() -> None:
 def test_without_an_answer_nobody_logs_in_and_it_is_asked_seldom() -> None:
     desk = Desk()
     desk.problem = NotSent("the receiver cannot be reached")
-    said = "Keycloak does not tell its keys: the receiver cannot be reached"
+    said = f"Keycloak does not tell its keys: the receiver cannot be reached ({URL})"
     assert {desk.find("first") for _ in range(5)} == {said} and desk.asked == 1
     desk.now_s += PAUSE_S
     desk.problem = None
@@ -99,7 +99,7 @@ def test_known_keys_count_while_it_is_down_but_not_for_ever() -> None:
 def test_rubbish_is_no_key(data: bytes) -> None:
     desk = Desk()
     desk.answer = lambda: data
-    assert desk.find("first") == "Keycloak does not tell its keys: its answer has no keys that can be read"
+    assert desk.find("first") == f"Keycloak does not tell its keys: its answer has no keys that can be read ({URL})"
 
 
 def test_many_at_once_ask_once_and_few_wait(monkeypatch: pytest.MonkeyPatch) -> None:

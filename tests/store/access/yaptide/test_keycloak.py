@@ -21,6 +21,7 @@ from tests.engine.callers.yaptide.oidc_server import CLIENT, REALM, Realm, descr
 NOW_S = 1_800_000_000
 SSO = Realm(now=lambda: NOW_S)
 CONFIG = KeycloakConfig(base_url=f"{SSO.base_url}/", realm=REALM, client_id=CLIENT)
+OTHER_ISSUER = f"Invalid token. It is not of the issuer {SSO.base_url}/realms/{REALM}."
 SMALL, OTHER = make_key(1024), make_key()
 
 
@@ -44,20 +45,24 @@ def read(token: str, config: KeycloakConfig = CONFIG, now_s: float = NOW_S) -> s
         ("for our client by its audience", {"azp": None, "aud": [CLIENT]}, "ann"),
         ("without its kind", {"typ": None}, "ann"),
         ("our clock is a little late", {"iat": NOW_S + 20, "nbf": NOW_S + 20}, "ann"),
-        ("for another client of the realm", {"azp": "wiki"}, "Invalid token."),
-        ("for another one that names ours", {"azp": "wiki", "aud": CLIENT}, "Invalid token."),
-        ("for nobody", {"azp": None, "aud": None}, "Invalid token."),
-        ("it only says who he is", {"typ": "ID"}, "Invalid token."),
-        ("it only refreshes", {"typ": "Refresh"}, "Invalid token."),
-        ("of another realm", {"iss": f"{SSO.base_url}/realms/other"}, "Invalid token."),
-        ("of another server", {"iss": f"https://evil.example/realms/{REALM}"}, "Invalid token."),
+        ("for another client of the realm", {"azp": "wiki"}, f"Invalid token. It is not for the client {CLIENT}."),
+        (
+            "for another one that names ours",
+            {"azp": "wiki", "aud": CLIENT},
+            f"Invalid token. It is not for the client {CLIENT}.",
+        ),
+        ("for nobody", {"azp": None, "aud": None}, f"Invalid token. It is not for the client {CLIENT}."),
+        ("it only says who he is", {"typ": "ID"}, "Invalid token. It is no access token."),
+        ("it only refreshes", {"typ": "Refresh"}, "Invalid token. It is no access token."),
+        ("of another realm", {"iss": f"{SSO.base_url}/realms/other"}, OTHER_ISSUER),
+        ("of another server", {"iss": f"https://evil.example/realms/{REALM}"}, OTHER_ISSUER),
         ("of nobody", {"iss": None}, "Invalid token."),
         ("its time is over", {"exp": NOW_S}, "Signature expired."),
         ("it never ends", {"exp": None}, "Invalid token."),
         ("its end is no time", {"exp": "later"}, "Invalid token."),
         ("its end is no number", {"exp": True}, "Invalid token."),
-        ("it is from the future", {"iat": NOW_S + 60}, "Invalid token."),
-        ("it is for the future", {"nbf": NOW_S + 60}, "Invalid token."),
+        ("it is from the future", {"iat": NOW_S + 60}, "Invalid token. It does not count yet."),
+        ("it is for the future", {"nbf": NOW_S + 60}, "Invalid token. It does not count yet."),
         ("it names nobody", {"preferred_username": None}, "Invalid token."),
     ],
 )
@@ -113,11 +118,12 @@ def _swap(first: str, second: str) -> list[str]:
     ("why", "more", "claims", "said"),
     [
         ("an audience is asked for", {"audience": "sluice"}, {"aud": ["account", "sluice"]}, "ann"),
-        ("and not there", {"audience": "sluice"}, {}, "Invalid token."),
+        ("and not there", {"audience": "sluice"}, {}, "Invalid token. It is not for the audience sluice."),
         ("behind another name", {"issuer": "https://sso.lan/realms/lab"}, {"iss": "https://sso.lan/realms/lab"}, "ann"),
-        ("which alone counts then", {"issuer": "https://sso.lan/realms/lab"}, {}, "Invalid token."),
+        ("which alone counts then", {"issuer": "https://sso.lan/realms/lab"}, {},
+         "Invalid token. It is not of the issuer https://sso.lan/realms/lab."),
     ],
-)
+)  # fmt: skip
 def test_what_config_yaml_says(why: str, more: dict[str, Any], claims: dict[str, Any], said: str) -> None:
     assert read(SSO.sign(**claims), CONFIG.model_copy(update=more)) == said, why
 
