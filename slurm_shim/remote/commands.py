@@ -320,11 +320,12 @@ m='no permission to write in it'
 [ "$w" = work_dir ] || [ -w "$2" ]
 }"""
 
-# Unpacks an archive, in a folder that is there. What is torn is told by gzip.
+# Unpacks an archive, in a folder that is there and becomes its owner's alone: also what programs make of the files is
+# not for others on a shared machine. What is torn is told by gzip.
 _UNPACKING = """\
 u() {
 w=work_dir
-m=$( (umask 077; base64 -d | LC_ALL=C tar -xzf - -C "$1") 2>&1)
+m=$( (umask 077; base64 -d | LC_ALL=C tar -xzf - -C "$1" && chmod go-rwx -- "$1") 2>&1)
 }"""
 
 

@@ -218,6 +218,7 @@ def test_files_are_written_with_the_submission_for_their_owner_only(slurm: Remot
     slurm.sbatch("#!/bin/sh\n", {"chdir": str(work)}, needs=needs)
     for name, data in files.items():
         assert (work / name).read_bytes() == data and (work / name).stat().st_mode & 0o777 == 0o600, name
+    assert work.stat().st_mode & 0o777 == 0o700, "nor is what programs make of them for others"
     again = replace(needs, files={"a/b/c": b"new"})
     slurm.sbatch("#!/bin/sh\n", {"chdir": str(work)}, needs=again)
     assert (work / "a/b/c").read_bytes() == b"new"
