@@ -61,6 +61,28 @@ def test_a_run_is_seen_live_to_its_end(site: Server, tab: Any, tmp_path: Path) -
     expect(tab.locator(".job .facts")).to_contain_text("accuracy")
 
 
+def test_the_run_of_a_simulation_offers_only_what_it_can(site: Server, tab: Any) -> None:
+    text = json.dumps({"primaries": 10, "layers": [{"material": "watr", "thickness_cm": 1}]})
+    body = {
+        "sim_type": "dummy",
+        "ntasks": 1,
+        "input_type": "files",
+        "input_files": {"dummy.json": text},
+        "title": "Odd",
+    }
+    job_id = site.http.post("/jobs/direct", json=body).json()["job_id"]
+    ended = lambda: site.http.get("/jobs", params={"job_id": job_id}).json()["job_state"] == "FAILED"  # noqa: E731
+    eventually(ended, 30, "the simulation fails")
+    tab.goto(f"/#/runs/{job_id[16:52]}?rerun=all")
+    expect(tab.get_by_role("heading", name="simulation Odd")).to_be_visible()
+    expect(tab.get_by_role("region", name="What failed")).to_contain_text("there is no material watr")
+    expect(tab.get_by_role("button", name=re.compile("Re-run|New run"))).to_have_count(0)
+    expect(tab.get_by_role("dialog")).to_have_count(0)
+    tab.get_by_role("tab", name="Args and facts").click()
+    link = tab.get_by_role("link", name="of the simulation, as JSON")
+    expect(link).to_have_attribute("href", f"results?job_id={job_id}")
+
+
 def test_a_failed_run_opens_at_what_failed_and_is_run_again(site: Server, tab: Any, tmp_path: Path) -> None:
     runs = Runs(site, tmp_path, "fails")
     runs.let_fail()

@@ -4,6 +4,12 @@ import { FAMILIES, findFamily, isOpen } from "../core/states.js";
 import { getNow, toMs, writeCount } from "../core/format.js";
 import { describeEnd as describeJobEnd } from "../jobs/exit_words.js";
 
+// Return whether the run is a simulation's: its workflow is no file, and it is submitted anew by its own API.
+export const isSimulation = (run) => run.triggered_by === "yaptide" && Boolean(run.args?.simulation);
+
+// Return whether the run, or a job of it, can be run again once it has ended.
+export const canRunAgain = (run) => !run.archived && !isSimulation(run);
+
 // Return the state of a job of a run: one that was never tried waits, or was left out when the run ended.
 export function findState(job, run) {
   if (job.slurm_state) return job.slurm_state;

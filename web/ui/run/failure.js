@@ -8,7 +8,7 @@ import { fillState } from "../core/marks.js";
 import { writeCount } from "../core/format.js";
 import { findFamily, isOpen } from "../core/states.js";
 import { shownOf, toPlain } from "../log/ansi.js";
-import { describeEnd, findState, listFailed, listUnfinished } from "./facts.js";
+import { canRunAgain, describeEnd, findState, listFailed, listUnfinished } from "./facts.js";
 
 const LINES = 12;
 const MOST = 6; // so many failed jobs are named; the others are in the graph and the list
@@ -57,8 +57,8 @@ export function makeFailure({ whenSelected, whenRerun }) {
     if (shape === drawn) return;
     drawn = shape;
     const later = h("span", { class: "hint" }, "The rest of the run goes on; it can be run again when it has ended.");
+    if (!canRunAgain(run)) return show(actions);
     if (isOpen(run.status)) return show(actions, later);
-    if (run.archived) return show(actions);
     const button = (text, what) => makeButton(text, () => whenRerun(what), { scope: "write" });
     const left = `Re-run what did not complete (${writeCount(unfinished.length, "job")})…`;
     return show(actions, button(left, "failed"), button("Re-run all…", "all"));

@@ -10,7 +10,7 @@ import { writeDuration, writeTime } from "../core/format.js";
 import { findFamily, isOpen } from "../core/states.js";
 import { fillState, makeState } from "../core/marks.js";
 import { makeLogViewer } from "../log/viewer.js";
-import { describeEnd, findState, measureJob, writeValue } from "./facts.js";
+import { canRunAgain, describeEnd, findState, measureJob, writeValue } from "./facts.js";
 
 // Make the pane. Returns { node, setJob, close }; whenRerun("one", name) hears that this job is to run again.
 export function makeJobPane({ whenRerun, tab }) {
@@ -40,7 +40,7 @@ export function makeJobPane({ whenRerun, tab }) {
     link.hidden = !job.job_id;
     setText(link, `Job ${job.job_id}`);
     setAttribute(link, "href", makeLink(["jobs", job.job_id ?? ""]));
-    again.hidden = isOpen(run.status) || run.archived === true;
+    again.hidden = isOpen(run.status) || !canRunAgain(run);
     setText(end, writeSummary(job, run));
     if (key === pane.key) return pane.drawTab?.();
     pane.key = key;

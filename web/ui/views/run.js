@@ -18,7 +18,7 @@ import { makeJobPane } from "../run/job.js";
 import { makeFailure } from "../run/failure.js";
 import { makeJobTable } from "../run/jobs.js";
 import { openAsked, openNewRun, openRerun } from "../run/rerun.js";
-import { countJobs, findState, listFailed, measureRun, writeProgress, writeValue } from "../run/facts.js";
+import { canRunAgain, countJobs, findState, isSimulation, listFailed, measureRun, writeProgress, writeValue } from "../run/facts.js";
 
 const CALM_MS = 250;
 const ARCHIVED = "A run in the archive does not change: it cannot be run again, but a new run can begin with its values.";
@@ -60,7 +60,7 @@ export function open(outlet, { params, query }) {
     drawRun(view, parts);
     drawSelected();
     tellEnds(view);
-    if (isFirst && query.get("rerun")) openAsked(view.run, query, view.selected);
+    if (isFirst && query.get("rerun") && !isSimulation(view.run)) openAsked(view.run, query, view.selected);
   });
   const ticking = setInterval(() => view.run && !document.hidden && isOpen(view.run.status) && parts.header.tick(view.run), 1000);
   const endZone = whenZoneChanges(() => view.run && drawRun(view, parts));
@@ -154,7 +154,8 @@ function makeHeader(view) {
   function draw(run) {
     fillState(state, run.status);
     const href = makeLink(["workflows", run.workflow_name], { mount: run.mount });
-    if (title.textContent !== run.workflow_name) show(title, h("a", { href }, run.workflow_name));
+    const name = isSimulation(run) ? `simulation ${run.args.title ?? ""}`.trimEnd() : run.workflow_name;
+    if (title.textContent !== name) show(title, isSimulation(run) ? name : h("a", { href }, name));
     setText(progress, writeProgress(run).words);
     tick(run);
     if (drawn === isOpen(run.status)) return;
@@ -168,9 +169,9 @@ function listActions(view, run) {
   const sweep = run.sweep_run_id !== undefined && h("a", { href: makeLink(["sweeps", run.sweep_run_id]) }, `Sweep ${run.sweep_run_id}`);
   const compare = h("a", { href: makeLink(["compare"], { a: run.id }) }, "Compare");
   const openAgain = () => openRerun(view.run, { what: "failed", job: view.selected });
-  const again = !run.archived && makeButton("Re-run…", openAgain, { scope: "write" });
+  const again = canRunAgain(run) && makeButton("Re-run…", openAgain, { scope: "write" });
   const words = "The same workflow with these values, or with others";
-  const other = makeButton("New run…", () => openNewRun(view.run), { scope: "write", title: words });
+  const other = !isSimulation(run) && makeButton("New run…", () => openNewRun(view.run), { scope: "write", title: words });
   if (!isOpen(run.status)) return [again, other, compare, sweep];
   const cancel = makeAction({
     label: "Cancel",
@@ -196,6 +197,7 @@ function makeRunFacts(run) {
     ["Cluster", run.cluster],
     ["Mount", run.mount && h("a", { href: makeLink(["files", run.mount]) }, run.mount)],
     ["Started by", run.triggered_by],
+    ["Results", isSimulation(run) && !isOpen(run.status) && h("a", { href: `results?job_id=${encodeURIComponent(run.args.simulation)}` }, "of the simulation, as JSON")],
     ["Archived", run.archived && ARCHIVED],
   ];
   const given = args.length > 0 ? makeFacts(args) : h("p", { class: "hint" }, "This run was given no args.");
