@@ -36,7 +36,7 @@ def add_parser(commands: Any) -> None:
         "--batch", choices=("yes", "no"), help="whether he may run simulations on clusters (default: no)"
     )
     setting.add_argument("--password", action="store_true", help="change the password of a user who has one")
-    listing = actions.add_parser("list", help="list them, and their files")
+    listing = actions.add_parser("list", help="list them, and their files; removing a file removes its user")
     for action in (setting, listing):
         action.add_argument("--store", type=Path, help="the store (default: SLUICE_STORE or ./data)")
 
@@ -47,7 +47,12 @@ def run_command(given: argparse.Namespace, store: Path, ask: Callable[[], str] |
     if given.action == "list":
         return format_users(list_users(root))
     batch = None if given.batch is None else given.batch == "yes"
-    return set_user(root, given.name, batch, given.password, ask or ask_password)
+    try:
+        return set_user(root, given.name, batch, given.password, ask or ask_password)
+    except Invalid as problem:  # of a command, not of a body
+        raise Invalid(
+            [{**row, "loc": [part for part in row["loc"] if part != "body"]} for row in problem.problems]
+        ) from None
 
 
 def set_user(root: Path, name: str, batch: bool | None, has_new_password: bool, ask: Callable[[], str]) -> str:
@@ -67,6 +72,8 @@ def set_user(root: Path, name: str, batch: bool | None, has_new_password: bool, 
         password = ask()
         users.check_password(password)
         change |= {"password_hash": passwords.hash_password(password), "logins": []}
+    if not change:
+        return f"Nothing changed for {user.username}: --batch yes, --batch no or --password says what ({path})"
     files.make_dirs(path.parent)
     owners.check_folder(root)
     files.write_now(path, to_json(user.model_copy(update=change)), exclusive=is_new)

@@ -38,6 +38,7 @@ def test_a_user_is_added_and_changed(tmp_path: Path) -> None:
     assert run(tmp_path, "set", "ANN", "--batch", "yes", password="other").startswith("Changed the user ann: ")
     assert read(tmp_path) == first.model_copy(update={"batch": True}), "the password stays"
     path = tmp_path / "users" / f"{first.id}.json"
+    assert run(tmp_path, "set", "ann", password="other").startswith("Nothing changed for ann: "), "nor is it asked for"
     assert path.stat().st_mode & 0o077 == 0 and "secret" not in path.read_text()
     run(tmp_path, "set", "ann", "--password", password="other")
     assert passwords.is_password("other", read(tmp_path).password_hash) and read(tmp_path).batch
@@ -48,7 +49,7 @@ def test_a_user_is_added_and_changed(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "password"), [("a:b", "secret"), ("", "secret"), ("ann", ""), ("ann", "x" * 1001)])
 def test_what_no_user_can_be(tmp_path: Path, name: str, password: str) -> None:
-    with pytest.raises(Invalid):
+    with pytest.raises(Invalid, match=r"^(username|password): "):
         run(tmp_path, "set", name, password=password)
     assert not list(tmp_path.rglob("*.json"))
 
