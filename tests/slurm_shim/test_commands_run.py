@@ -261,10 +261,10 @@ def test_the_shared_picture_of_a_job_s_life(slurm: Slurm) -> None:
                 slurm.sbatch, "#!/bin/sh\nsleep 1\nexit 4\n", {"comment": tag, "output": "/dev/null", "hold": True}
             )
             snapshot.add_submitted(job_id, {"comment": tag})
-            assert snapshot.jobs[job_id]["state"] == "PENDING"
-            await asyncio.to_thread(change, slurm, "release", job_id)
+            seen.append(snapshot.jobs[job_id]["state"])
             turned = asyncio.Event()
             snapshot.on_jobs_changed.append(lambda _changed: turned.set())
+            await asyncio.to_thread(change, slurm, "release", job_id)
             while True:
                 found, job = snapshot.by_tag(Submission(tag), since)
                 assert (found, snapshot.by_id(job_id)) == ("seen", ("seen", job))

@@ -13,7 +13,7 @@ import pytest
 from store.documents import BatchOptions, Simulation
 from tests.app.operations.yaptide.calls import OWNER
 from tests.app_client import Client
-from tests.engine.simulations import written
+from tests.engine.servers import written
 from tests.waiting import eventually
 
 pytestmark = [pytest.mark.slurm, pytest.mark.long]
