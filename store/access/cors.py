@@ -34,7 +34,7 @@ class Sharing(NamedTuple):
 
     def list_preflight_headers(self) -> list[tuple[bytes, bytes]]:
         """List what the answer to a preflight has beside other headers."""
-        sent = SENT + b", content-type" if self.is_partner else SENT
+        sent = SENT + b", content-type, idempotency-key" if self.is_partner else SENT
         return [(b"access-control-allow-methods", b", ".join(self.methods)), (b"access-control-allow-headers", sent)]
 
 

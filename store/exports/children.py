@@ -21,6 +21,8 @@ from typing import IO, Any
 from store.errors import from_os_error
 from store.jsons import dump_json
 
+# Runs the others.
+WORKER = Path(__file__).with_name("worker.py")
 TABLE_WORKER = Path(__file__).with_name("table_worker.py")
 REPORT_WORKER = Path(__file__).with_name("report_worker.py")
 PROJECT_WORKER = Path(__file__).with_name("project_worker.py")
@@ -106,7 +108,7 @@ def _start_child(worker: Path, fd: int, said: IO[bytes], bounds: Bounds) -> subp
     }
     limits = [bounds.memory_mb * 1_000_000, bounds.cpu_s, bounds.file_bytes]
     return subprocess.Popen(
-        [sys.executable, "-I", "-W", "ignore", str(worker), *map(str, limits), *sorted(folders)],
+        [sys.executable, "-I", "-W", "ignore", str(WORKER), str(worker), *map(str, limits), *sorted(folders)],
         stdin=subprocess.PIPE,
         stdout=fd,
         stderr=said,

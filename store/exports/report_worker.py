@@ -1,6 +1,6 @@
-"""The child process that turns the numbers of a report into a file.
+"""The numbers of a report become a file, in a child process.
 
-Run as table_worker.py is, with the same bounds; the only place that loads matplotlib. One line of JSON comes in:
+worker.py runs it; the only place that loads matplotlib. Wanted:
 `{"format", "cache", "report": {…}}`, where `cache` is a folder for what matplotlib remembers, and a report is
 
     {"title", "subtitle", "generated_at", "notes": [TEXT], "summary": [[LABEL, VALUE]],
@@ -16,12 +16,10 @@ import io
 import json
 import os
 import re
-import resource
-import sys
-import threading
+from collections.abc import Iterator
 from typing import Any
 
-# As in table_worker.py, which this process cannot import.
+# As in table_worker.py, which this cannot import.
 SIGNS = "=+@\uff1d\uff0b\uff0d\uff20-"
 FORMULA = (*SIGNS, "\t", "\r", "\n")
 INNER_FORMULA = re.compile(rf"([;\t\r\n])(?=\s*[{SIGNS}])")
@@ -260,35 +258,8 @@ def _split_pages(tables: list[dict[str, Any]]) -> list[list[str]]:
 WRITERS = {"json": write_json, "csv": write_csv, "md": write_markdown, "html": write_html, "pdf": write_pdf}
 
 
-def end_with_input(lines: Any) -> None:
-    """End the process when its input ends: nobody waits for the file."""
-    lines.read()
-    os._exit(3)
-
-
-def main() -> int:
-    """Write the file; return the exit status."""
-    memory_bytes, cpu_s, file_bytes = map(int, sys.argv[1:4])
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    # -I hides packages that a user installed for himself only; the parent says where it found its own.
-    sys.path.extend(sys.argv[4:])
-    lines, out = sys.stdin.buffer, sys.stdout.buffer
-    wanted = json.loads(lines.readline() or b"{}")
-    if lines.readline() != b"\n":
-        os._exit(3)
-    threading.Thread(target=end_with_input, args=(lines,), daemon=True).start()
+def write_file(out: Any, wanted: dict[str, Any], rows: Iterator[Any]) -> None:
+    """Write the report; it has no rows."""
+    next(rows, None)
     os.environ["MPLCONFIGDIR"] = wanted["cache"]
-    try:
-        out.write(WRITERS[wanted["format"]](wanted["report"]))
-        out.flush()
-    except (OSError, MemoryError, ImportError) as problem:
-        sys.stderr.write(f"{getattr(problem, 'strerror', None) or problem or type(problem).__name__}\n")
-        sys.stderr.flush()
-        os._exit(1)
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    out.write(WRITERS[wanted["format"]](wanted["report"]))

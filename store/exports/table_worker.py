@@ -1,9 +1,6 @@
-"""The child process that turns rows into a file, within kernel limits.
+"""Rows become a table in a file, in a child process.
 
-Run as `python -I table_worker.py MEMORY_BYTES CPU_S FILE_BYTES FOLDER …` by children.py; imports nothing of Sluice.
-Standard output is the new file. On standard input comes a line of JSON that says what is wanted, then one line for
-each row, an array of its values, then an empty line. The input stays open until the file is whole: when it ends
-before, nobody wants the file any more. What goes wrong is told in one line on standard error.
+worker.py runs it; nothing of Sluice is imported. A row is an array of its values.
 
 Wanted: `{"format", "title", "columns": [[NAME, TYPE], …], "headers": bool, "delimiter", "scratch"}`; types are text,
 whole, number, list, and time (RFC 3339). `scratch` is a folder for what a format needs until its end.
@@ -15,11 +12,7 @@ import csv
 import html
 import io
 import json
-import os
 import re
-import resource
-import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any
@@ -43,6 +36,8 @@ th{position:sticky;top:0;background:Canvas}tr:nth-child(even){background:#8881}
 
 class Unfit(Exception):
     """The format cannot hold these rows; the text says why."""
+
+    is_told = True
 
 
 def flatten_value(value: Any) -> Any:
@@ -238,45 +233,6 @@ WRITERS: dict[str, Callable[[Any, dict[str, Any], Iterable[Row]], None]] = {
 }  # fmt: skip
 
 
-def read_rows(lines: Any) -> Iterator[Row]:
-    """Yield the rows up to the empty line; end the process without one."""
-    for line in lines:
-        if line == b"\n":
-            return
-        yield json.loads(line)
-    os._exit(3)
-
-
-def end_with_input(lines: Any) -> None:
-    """End the process when its input ends: nobody waits for the file."""
-    lines.read()
-    os._exit(3)
-
-
-def main() -> int:
-    """Write the file; return the exit status."""
-    memory_bytes, cpu_s, file_bytes = map(int, sys.argv[1:4])
-    resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
-    # -I hides packages that a user installed for himself only; the parent says where it found its own.
-    sys.path.extend(sys.argv[4:])
-    lines, out = sys.stdin.buffer, sys.stdout.buffer
-    wanted = json.loads(lines.readline() or b"{}")
-
-    def read_all() -> Iterator[Row]:
-        yield from read_rows(lines)
-        threading.Thread(target=end_with_input, args=(lines,), daemon=True).start()
-
-    try:
-        WRITERS[wanted["format"]](out, wanted, read_all())
-        out.flush()
-    except (Unfit, OSError, MemoryError, ImportError) as problem:
-        sys.stderr.write(f"{getattr(problem, 'strerror', None) or problem or type(problem).__name__}\n")
-        sys.stderr.flush()
-        os._exit(1)
-    os._exit(0)
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def write_file(out: Any, wanted: dict[str, Any], rows: Iterable[Row]) -> None:
+    """Write the rows as they are wanted."""
+    WRITERS[wanted["format"]](out, wanted, rows)
