@@ -17,6 +17,7 @@ import pytest
 
 from store.access import token_file
 from tests.app_server import Server
+from tests.waiting import eventually
 
 pytestmark = [pytest.mark.fuzz, pytest.mark.timeout(3600)]
 
@@ -106,10 +107,11 @@ def test_every_operation_keeps_its_promises(tmp_path: Path, request: pytest.Fixt
     token = token_file.create_entry(store, "token", "fuzz", ["admin"], tier="enterprise")
     token_file.create_entry(store, "client", "your_client_id", ["read"])
     server.http.headers["authorization"] = f"Bearer {token}"
-    write_simulation(store)
     try:
         server.start()
         cookies = log_in(server)
+        write_simulation(store)  # only now: nobody may register under a name that has some
+        eventually(lambda: server.http.get("/jobs", params={"job_id": SIMULATION}).status_code == 200)
         # A cancelled job is over, not gone: its DELETE is not followed by 404. How fast data is made is not judged.
         command = [
             sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "fuzz.toml"), "run",

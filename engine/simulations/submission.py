@@ -136,12 +136,12 @@ async def plan_simulation(server: Server, platform: Platform, body: Mapping[str,
     sim_type = body["sim_type"].strip()
     simulator = _find_simulator(server, known, sim_type)
     given = {key: value for key, value in (body.get("batch_options") or {}).items() if value is not None}
-    options = BatchOptions()
     if platform == "BATCH":
         cluster = find_cluster(server, given.get("cluster_name"))
         options = await server.check(batch_options.check_batch_options, given)
     else:
-        cluster = EMBEDDED
+        cluster, limit = EMBEDDED, server.store.config.yaptide.direct_time
+        options = BatchOptions(array={"time": limit} if limit else {})
     if platform == "DIRECT" or server.clusters.find_label(cluster) == EMBEDDED:
         has_own_path = bool(simulator.prepare or options.array_lines)
         await server.check(require_program, sim_type, simulator, has_own_path)

@@ -303,8 +303,9 @@ class YaptideConfig(UserFileModel):
 
     `registration` is whether strangers may add users; None: only the server's own user may, over loopback. `origins`
     are those of pages that may use the API with its cookies. `max_open` counts simulations of one owner that have not
-    ended, `input_bytes` is the size of what submits one, `results_mb` that of the merged results of one. None for
-    `report_url` is the server's own URL for the embedded cluster, and no URL for others.
+    ended, `direct_time` bounds each task on this machine, `input_bytes` is the size of what submits one, `results_mb`
+    that of the merged results of one. None for `report_url` is the server's own URL for the embedded cluster, and no
+    URL for others.
     """
 
     registration: bool | None = None
@@ -312,6 +313,7 @@ class YaptideConfig(UserFileModel):
     keycloak: KeycloakConfig | None = None
     max_tasks: int = Field(default=1000, ge=1, le=100_000)
     max_open: int = Field(default=100, ge=1, le=100_000)
+    direct_time: Annotated[Word, Field(pattern=TIME), AfterValidator(fields.check_time_limit)] | None = None
     input_bytes: int = Field(default=10_000_000, ge=1000, le=100_000_000)
     report_url: ReportUrl | None = None
     results_mb: int = Field(default=1000, ge=1, le=1_000_000)

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.app.operations.yaptide.calls import BEAM, DUMMY, OWNER, make_body, submit
+from tests.app.operations.yaptide.calls import BEAM, DUMMY, OWNER, find, make_body, submit
 from tests.app_client import Client
 from tests.waiting import eventually
 
-LIMITS = "yaptide: {max_tasks: 20, max_open: 3, input_bytes: 20000}\n"
+LIMITS = 'yaptide: {max_tasks: 20, max_open: 3, direct_time: "1:30:00", input_bytes: 20000}\n'
 MANY = {f"f{number}": "" for number in range(1000)}
 
 
@@ -181,6 +181,12 @@ def test_only_so_many_may_be_open(client: Client) -> None:
     open_ones = client.server.simulation_index.count_open
     eventually(lambda: not open_ones("token:admin") and not open_ones(OWNER), 30, "they are over")
     assert client.post("/jobs/direct", make_body(), token="admin").status_code == 202
+
+
+def test_a_task_on_this_machine_has_its_limit(client: Client) -> None:
+    job_id = client.post("/jobs/direct", make_body(), token="admin").json()["job_id"]
+    assert find(client, job_id).options.array == {"time": "1:30:00"}
+    client.delete(f"/jobs/direct?job_id={job_id}", token="admin")
 
 
 @pytest.mark.parametrize(
