@@ -185,6 +185,10 @@ function listActions(view, run) {
   return [cancel, makeNotifyButton(run.id), compare, sweep];
 }
 
+function makeResultsLink(run) {
+  return h("a", { href: `results?job_id=${encodeURIComponent(run.args.simulation)}` }, "of the simulation, as JSON");
+}
+
 function makeRunFacts(run) {
   const args = Object.entries(run.args ?? {}).map(([name, value]) => [name, h("code", null, writeValue(value))]);
   const copied = (text) => text && h("span", null, h("code", null, text), " ", makeCopyButton(() => text));
@@ -197,7 +201,7 @@ function makeRunFacts(run) {
     ["Cluster", run.cluster],
     ["Mount", run.mount && h("a", { href: makeLink(["files", run.mount]) }, run.mount)],
     ["Started by", run.triggered_by],
-    ["Results", isSimulation(run) && !isOpen(run.status) && h("a", { href: `results?job_id=${encodeURIComponent(run.args.simulation)}` }, "of the simulation, as JSON")],
+    ["Results", isSimulation(run) && !isOpen(run.status) && makeResultsLink(run)],
     ["Archived", run.archived && ARCHIVED],
   ];
   const given = args.length > 0 ? makeFacts(args) : h("p", { class: "hint" }, "This run was given no args.");
