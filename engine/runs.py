@@ -86,13 +86,20 @@ async def get_run(server: Server, run_id: str, wait: int = 0) -> Answer:
     return await server.changes.wait_until(Filter(RUN_KINDS, frozenset([run_id])), wait, read_run, has_ended)
 
 
-async def list_run_jobs(server: Server, run_id: str) -> list[dict[str, Any]]:
-    """List what the jobs of a run run; raise NotFound."""
+async def find_run(server: Server, run_id: str) -> Run | None:
+    """Find the run, which may be in the archive; None while there is none."""
+    run: Run | None = None
     if run_id in server.store.runs:
         run = server.store.runs.get(run_id)
     elif ("run", run_id) in server.store.archive:
         run = await server.store.archive.get("run", run_id)
-    else:
+    return run
+
+
+async def list_run_jobs(server: Server, run_id: str) -> list[dict[str, Any]]:
+    """List what the jobs of a run run; raise NotFound."""
+    run = await find_run(server, run_id)
+    if run is None:
         await server.sweep_index.get_run_without_file(run_id)  # a cell that waits is no unknown run
         return []
     return [srunx.to_planned_job_json(job, batch.mask_references(job.script or "")) for job in run.jobs]

@@ -160,9 +160,7 @@ async def find_run(server: Server, run_id: str, request_hash: str) -> Run | None
 
     Raises Invalid for another request with the same key.
     """
-    run: Run | None = server.store.runs.get(run_id) if run_id in server.store.runs else None
-    if run is None and ("run", run_id) in server.store.archive:
-        run = await server.store.archive.get("run", run_id)
+    run = await runs.find_run(server, run_id)
     if run is not None:
         requests.refuse_other_request(run, request_hash)
     return run

@@ -31,11 +31,11 @@ async def advance_simulation(server: Server, simulation_id: str) -> None:
 async def take_steps(server: Server, simulation_id: str) -> bool:
     """Take the next steps; return whether the rules are to be asked again."""
     simulation = server.store.simulations.get(simulation_id)
-    run = await find_run(server, simulation.run_id)
+    run = await runs.find_run(server, simulation.run_id)
     reports = await task_reports.read_task_reports(server, simulation, run) if run is not None else {}
     async with server.locks.hold(Key("simulation", simulation_id)):
         before: Simulation = server.store.simulations.get(simulation_id)
-        run = await find_run(server, before.run_id)
+        run = await runs.find_run(server, before.run_id)
         simulation, steps = advance.advance_simulation(before, run, reports, time.time())
         if any(isinstance(step, StartRun) for step in steps):
             simulation = await starting.start_run(server, simulation)
@@ -47,17 +47,6 @@ async def take_steps(server: Server, simulation_id: str) -> bool:
         return False
     await fetching.fetch_results(server, simulation, run)
     return True
-
-
-async def find_run(server: Server, run_id: str) -> Run | None:
-    """Find the run, which may be in the archive; None while there is none."""
-    if run_id in server.store.runs:
-        run: Run = server.store.runs.get(run_id)
-        return run
-    if ("run", run_id) in server.store.archive:
-        archived: Run = await server.store.archive.get("run", run_id)
-        return archived
-    return None
 
 
 async def cancel_run(server: Server, run_id: str) -> None:

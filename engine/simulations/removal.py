@@ -15,6 +15,7 @@ from pathlib import Path
 
 import orjson
 
+from engine.runs import find_run
 from engine.server import Server
 from engine.simulations import following
 from engine.simulations.folders import INPUT, LOGS, RESULTS, find_folder
@@ -46,7 +47,7 @@ async def delete_simulation(server: Server, simulation_id: str) -> None:
     """
     async with server.locks.hold(Key("simulation", simulation_id)):
         simulation: Simulation = server.store.simulations.get(simulation_id)
-        run = await following.find_run(server, simulation.run_id)
+        run = await find_run(server, simulation.run_id)
         if run is not None and run.work_dir is not None:
             note = {"run_id": run.id, "cluster": run.cluster, "work_dir": run.work_dir}
             await asyncio.to_thread(server.store.files.make_dirs, find_folder(server, simulation_id))
