@@ -9,7 +9,7 @@ from engine.callers.yaptide.batch import check_batch_allowed
 from engine.server import Server
 from engine.simulations import owners, removal, task_reports
 from store.access import Caller
-from store.errors import Denied, NotYet
+from store.errors import Denied
 from store.jsons import dump_json
 from store.kinds import Key
 from store.rules.simulations import advance
@@ -38,18 +38,13 @@ def get_batch(server: Server, job_id: str, caller: Caller) -> bytes:
 
 def _get_status(server: Server, job_id: str, caller: Caller, platform: str | None) -> bytes:
     """Return the state as JSON, which is made once per change."""
-    if job_id not in server.store.simulations:
-        raise NotYet("Job", job_id, owners.UNKNOWN)
-    entry = server.store.simulations.get_entry(job_id)
+    entry = owners.get_owned_entry(server, job_id, caller, platform)
     kept = server.simulation_states.get(job_id)
     if kept is None or kept[0] is not entry:
-        simulation = entry.document
-        data = dump_json(yaptide.to_status_json(simulation))
-        kept = (entry, owners.Owned(simulation.owner, simulation.platform), data)
-        server.simulation_states.put(job_id, kept, len(kept[2]) + KEPT_BYTES)
-    owners.check_owner(kept[1], job_id, caller, platform)
+        kept = (entry, dump_json(yaptide.to_status_json(entry.document)))
+        server.simulation_states.put(job_id, kept, len(kept[1]) + KEPT_BYTES)
     task_reports.note_viewer(server, job_id)
-    return bytes(kept[2])
+    return bytes(kept[1])
 
 
 async def cancel_direct(server: Server, job_id: str, caller: Caller) -> dict[str, Any]:

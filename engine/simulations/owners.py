@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from engine.server import Server
 from store.access import Caller
+from store.access.yaptide.logins import KINDS
+from store.disk.entries import FileEntry
 from store.documents import Simulation
 from store.errors import Denied, NotYet
+from store.indexes.simulations import SimulationFacts
 
 # The callers that are users of the YAPTIDE family, with names of their own.
-USER_KIND = "yaptide"
+USER_KIND = KINDS["local"]
 UNKNOWN = "Job with provided ID does not exist"
 NOT_OWN = "Job with provided ID does not belong to the user"
-
-
-class Owned(NamedTuple):
-    """Whose a simulation is, and on which platform."""
-
-    owner: str
-    platform: str
 
 
 def make_owner(caller: Caller) -> str:
@@ -40,14 +34,20 @@ def get_owned(server: Server, simulation_id: str, caller: Caller, platform: str 
 
     Raises NotFound for none, Denied for one of somebody else.
     """
-    if simulation_id not in server.store.simulations:
-        raise NotYet("Job", simulation_id, UNKNOWN)
-    simulation: Simulation = server.store.simulations.get(simulation_id)
-    check_owner(simulation, simulation_id, caller, platform)
+    simulation: Simulation = get_owned_entry(server, simulation_id, caller, platform).document
     return simulation
 
 
-def check_owner(owned: Simulation | Owned, simulation_id: str, caller: Caller, platform: str | None) -> None:
+def get_owned_entry(server: Server, simulation_id: str, caller: Caller, platform: str | None) -> FileEntry:
+    """Return the entry of the caller's simulation; raise as `get_owned`."""
+    if simulation_id not in server.store.simulations:
+        raise NotYet("Job", simulation_id, UNKNOWN)
+    entry = server.store.simulations.get_entry(simulation_id)
+    check_owner(entry.facts, simulation_id, caller, platform)
+    return entry
+
+
+def check_owner(owned: Simulation | SimulationFacts, simulation_id: str, caller: Caller, platform: str | None) -> None:
     """Raise Denied where somebody else owns it, NotFound elsewhere."""
     if not has_all(caller) and owned.owner != make_owner(caller):
         raise Denied(NOT_OWN)
