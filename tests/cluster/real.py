@@ -484,11 +484,15 @@ class Cluster:
 
     def _end_jobs(self) -> None:
         """Kill what the nodes started: step daemons outlive their slurmd."""
-        mine = set(self._job_processes())
-        for pid in mine:
-            with contextlib.suppress(ProcessLookupError):  # its parent may have taken it along
-                os.kill(pid, signal.SIGKILL)
-        await_true(lambda: not set(self._job_processes()), "processes of jobs ended", STOP_TIMEOUT_S)
+
+        def kill_all() -> bool:
+            pids = set(self._job_processes())
+            for pid in pids:  # each time anew: one may have begun another between the look and its end
+                with contextlib.suppress(ProcessLookupError):  # its parent may have taken it along
+                    os.kill(pid, signal.SIGKILL)
+            return not pids
+
+        await_true(kill_all, "processes of jobs ended", STOP_TIMEOUT_S)
 
     def _job_processes(self) -> Iterator[int]:
         """The pids of this cluster's step daemons and job processes, known by the environment that slurmd gave them."""

@@ -295,6 +295,30 @@ def test_copy_all_also_over_plain_http(open_tab: Callable[..., Any], site: Serve
     assert read_copied(tab) == number_lines(1, 2000)
 
 
+def test_copying_waits_until_it_is_known_how_much_there_is(tab: Any, job: LogJob) -> None:
+    job.write(number_lines(1, 2000))
+    held: list[Any] = []
+    goes_on: list[bool] = []
+
+    def answer(route: Any) -> None:
+        if not goes_on:
+            return held.append(route)
+        found = route.fetch()
+        return route.fulfill(
+            response=found, json=found.json() | {"line_count": None, "first_line": None, "counted_bytes": 0}
+        )
+
+    tab.route(re.compile(r"/logs/stdout\?"), answer)
+    show_log(tab, job)
+    eventually(lambda: tab.evaluate("1") and held)
+    expect(tab.get_by_role("button", name="Copy all")).to_be_hidden()
+    goes_on.append(True)
+    for route in held:
+        answer(route)
+    tab.get_by_role("button", name="Copy all").click()
+    expect(tab.get_by_text("Copied all 2,000 lines.")).to_be_visible()
+
+
 def test_the_download_is_the_original(tab: Any, job: LogJob) -> None:
     data = b"\x1b[31mred\x1b[0m\r\n\0" + b"\xff" + number_lines(1, 50_000).encode()
     job.write(data)

@@ -1,7 +1,7 @@
 // Copying from a log: what is selected, from its first to its last line, also where these are not in sight any more.
 
 import { request } from "../core/api.js";
-import { writeBytes } from "../core/format.js";
+import { writeBytes, writeCount } from "../core/format.js";
 import { copyText, notify, notifyRefusal } from "../core/notice.js";
 import { toPlain } from "./ansi.js";
 
@@ -21,22 +21,22 @@ export function catchCopying(screen, source) {
   source.isHeld = (number) => screen.held().includes(number);
 
   // Copy some bytes of the file, as a reader sees them.
-  async function copyBytes(offset, size_bytes, cut, done = null) {
+  async function copyBytes(offset, size_bytes, cut, tell = null) {
     if (size_bytes > MOST_BYTES) return notify(`${writeBytes(size_bytes)} are too much to copy. Download the log instead.`, { kind: "failed" });
     try {
       const query = { ...source.query, offset, size_bytes };
       const { data } = await request("GET", `${source.path}/file`, { query, accept: "*/*", as: "blob" });
       const lines = (await data.text()).split("\n").map(toPlain);
       if (!(await copyText(cut(lines)))) notify("The browser did not let the page copy.", { kind: "failed" });
-      else if (done) notify(done);
+      else if (tell) notify(tell(lines));
     } catch (problem) {
       notifyRefusal("Nothing was copied", problem);
     }
   }
 
   function copyAll() {
-    const many = source.isCounted ? ` ${source.total.toLocaleString("en")} lines` : "";
-    copyBytes(0, source.facts?.size_bytes ?? 0, (lines) => lines.join("\n"), `Copied all${many}.`);
+    const tell = (lines) => `Copied all ${writeCount(lines.length - (lines.at(-1) === "" ? 1 : 0), "line")}.`;
+    copyBytes(0, source.facts.size_bytes, (lines) => lines.join("\n"), tell);
   }
 
   node.addEventListener("copy", (event) => {

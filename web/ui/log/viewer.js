@@ -37,6 +37,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   const facts = h("span", { class: "count" });
   const wrap = h("input", { type: "checkbox", onchange: setWrap });
   const spoken = h("input", { type: "checkbox" });
+  const copy = makeButton("Copy all", () => copyAll());
   const download = h("a", { class: "button", download: "" }, "Download");
   const fresh = makeButton("", goToEnd, { class: "log-fresh", hidden: true });
   const turn = (step) => () => screen.turnPage(step);
@@ -52,7 +53,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     makeButton("End", goToEnd),
     h("label", { class: "small" }, wrap, "Wrap"),
     h("label", { class: "small", title: "Speak new lines as they come" }, spoken, "Speak"),
-    makeButton("Copy all", () => copyAll()),
+    copy,
     download,
   );
   const tabs = makeTabs({
@@ -70,6 +71,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
   // Open a stream at its end, or at what is wanted. Returns what closes it.
   function open(panel, name) {
     [place, key, isFollowing, isShown, unseen] = [panel, name, wanted === null, false, 0];
+    copy.hidden = download.hidden = true; // until it is known how much there is
     tellFresh();
     show(place, h("p", { class: "hint" }, "Loading…"));
     const path = sent ? sent.path : `api/jobs/${encodeURIComponent(job)}/logs/${key}`;
@@ -123,7 +125,7 @@ export function makeLogViewer({ job, cluster = null, label = `job ${job}`, strea
     setText(facts, found.exists ? `${size}${found.merged ? " of output and errors" : ""}${found.ended ? "" : ", so far"}` : "");
     const written = found.modified_at ? writeTime(found.modified_at) : "never";
     setAttribute(facts, "title", found.path && `${found.path}\nlast written ${written}`);
-    download.hidden = !found.exists;
+    copy.hidden = download.hidden = !found.exists;
   }
 
   function showNone(found) {
