@@ -178,7 +178,8 @@ def test_a_printed_id_is_a_job_however_sbatch_ends(truth: Truth) -> None:
 
 def test_a_cluster_that_has_lost_its_state_has_failed_what_ran(truth: Truth) -> None:
     path = truth.start_run()
-    eventually(lambda: truth.count_accounted() == 1, 60)
+    # What has not begun yet, as far as accounting knows, is cancelled there.
+    eventually(lambda: truth.real.run("sacct", "-X", "-n", "-P", "-o", "State").stdout == "RUNNING\n", 60)
     truth.lose_state()
     ended = eventually(lambda: (now := truth.get(path))["completed_at"] and now, 60)
     assert (ended["status"], ended["job_statuses"]["a"]) == ("failed", "FAILED"), "nobody has cancelled it"
