@@ -37,6 +37,14 @@ def line(tab: Any, text: str) -> Any:
     return tab.locator(".log-text").get_by_text(text, exact=True)
 
 
+def answer_uncounted(route: Any) -> None:
+    """Answer about a log as the server does while it has counted the lines of a third of it."""
+    found = route.fetch()
+    answered = found.json()
+    counted = {"line_count": None, "first_line": None, "counted_bytes": answered["size_bytes"] // 3}
+    route.fulfill(response=found, json=answered | counted)
+
+
 def read_copied(tab: Any) -> str:
     """What a copy gives, pasted into a field."""
     tab.evaluate("document.body.append(Object.assign(document.createElement('textarea'), { id: 'pasted' }))")
@@ -301,12 +309,7 @@ def test_copying_waits_until_it_is_known_how_much_there_is(tab: Any, job: LogJob
     goes_on: list[bool] = []
 
     def answer(route: Any) -> None:
-        if not goes_on:
-            return held.append(route)
-        found = route.fetch()
-        return route.fulfill(
-            response=found, json=found.json() | {"line_count": None, "first_line": None, "counted_bytes": 0}
-        )
+        (answer_uncounted if goes_on else held.append)(route)
 
     tab.route(re.compile(r"/logs/stdout\?"), answer)
     show_log(tab, job)
@@ -383,11 +386,10 @@ def test_until_lines_are_counted_the_end_is_there(tab: Any, job: LogJob, more: s
     uncounted = {"is": True}
 
     def answer(route: Any) -> None:
-        found = route.fetch()
-        answered = found.json()
         if uncounted["is"] and "line=" not in route.request.url:
-            answered |= {"line_count": None, "first_line": None, "counted_bytes": answered["size_bytes"] // 3}
-        route.fulfill(response=found, json=answered)
+            answer_uncounted(route)
+        else:
+            route.continue_()
 
     tab.route(re.compile(r"/logs/stdout\?"), answer)
     log = show_log(tab, job)
