@@ -28,6 +28,7 @@ from slurm_shim.ids import split_job_id, to_argument
 from slurm_shim.inventory import nodes
 from slurm_shim.past import scripts, usage
 from slurm_shim.programs import Answer, Breaker, CallCounts
+from slurm_shim.queue.known_rows import KnownRows
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
 IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
@@ -90,7 +91,7 @@ class Slurm:
         self.controller, self.database, self.calls = Breaker(), Breaker(), CallCounts()
         # The same for each squeue, so that rows can be compared as they come: it travels where nobody else can read it.
         self._squeue_nonce = _make_nonce()
-        self._known: dict[str, parse.Job] = {}
+        self._known = KnownRows()
         self._known_lock = threading.Lock()
         self._config: dict[str, str] = {}
         self._clock_s: float | None = None  # the controller's time when the monotonic clock was 0
@@ -117,7 +118,7 @@ class Slurm:
         self._prefetch(soon)
         text = self._run_checked(argv)
         with self._known_lock:
-            return parse.parse_jobs(text, self._squeue_nonce, self._known)
+            return self._known.read_rows(text, self._squeue_nonce)
 
     def sacct(self, job_ids: Iterable[str] | None = None, since_s: float | None = None) -> list[parse.Job]:
         """List accounted jobs by id, or all of the last `since_s` seconds.

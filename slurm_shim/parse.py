@@ -19,7 +19,8 @@ from __future__ import annotations
 import contextlib
 import math
 import re
-from collections.abc import Callable, Collection, Iterator
+import sys
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from typing import Any
 
@@ -64,19 +65,18 @@ def build_format(fields: tuple[str, ...], nonce: str) -> str:
     return ",".join(f"{field}:{nonce}" for field in fields) + "E"
 
 
-def split_records(text: str, nonce: str, width: int, end: str, known: Collection[str] = ()) -> list[str]:
+def split_records(text: str, nonce: str, width: int, end: str) -> list[str]:
     """Split an answer into records; the nonce stays between their fields.
 
     `end` follows the nonce after the last field ("E\\n" for squeue -O as in build_format(), "\\n" for sacct -p).
-    `known` are records whose fields need not be counted. UnreadableAnswer when a record does not have `width` fields
-    or the text ends within one.
+    UnreadableAnswer when a record does not have `width` fields or the text ends within one.
     """
     if "\0" in text:  # SLURM's own strings end at it
         raise UnreadableAnswer("SLURM's answer holds a NUL character")
     records = text.split(nonce + end)
     if records.pop():
         raise UnreadableAnswer("SLURM's answer ends within a record")
-    if records == list(known) or all(record in known or record.count(nonce) == width - 1 for record in records):
+    if all(record.count(nonce) == width - 1 for record in records):
         return records
     return _split_by_count(text, nonce, width, end)
 
@@ -119,23 +119,12 @@ def _parse_each(
 # ------------------------------------------------------------------------------------------------------------- jobs
 
 
-def parse_jobs(text: str, nonce: str, known: dict[str, Job] | None = None) -> list[Job]:
+def parse_jobs(text: str, nonce: str) -> list[Job]:
     """Parse what `squeue -O build_format(JOB_FIELDS, nonce)` printed.
 
-    Times must be those of SLURM_TIME_FORMAT=%s.
-
-    `known` maps the records of the last answer under this nonce to their dicts and is brought up to date: a record
-    that reads as before gives the very same dict again. The dicts are shared, so nobody may change them.
+    Times must be those of SLURM_TIME_FORMAT=%s. See also slurm_shim.queue.known_rows.
     """
-    known = {} if known is None else known
-    records = split_records(text, nonce, len(JOB_FIELDS), "E\n", known)
-    if records == list(known):
-        return list(known.values())
-    with translate_errors():
-        fresh = {record: known.get(record) or _parse_job(record.split(nonce)) for record in records}
-    known.clear()
-    known.update(fresh)
-    return list(fresh.values())
+    return _parse_each(text, nonce, len(JOB_FIELDS), "E\n", parse_job)
 
 
 def parse_accounting(text: str, nonce: str) -> list[Job]:
@@ -176,7 +165,8 @@ def _parse_submitted(fields: list[str]) -> dict[str, Any]:
     }
 
 
-def _parse_job(fields: list[str]) -> Job:
+def parse_job(fields: list[str]) -> Job:
+    """Parse the fields of a job; what many jobs have in common is one text."""
     (job_id, raw, array, task, het, offset, user, uid, account, partition, qos, state, reason, submit, start, end) = (
         fields[:16]
     )
@@ -197,36 +187,36 @@ def _parse_job(fields: list[str]) -> Job:
         "het_job_id": _parse_int(het),
         "het_job_offset": _parse_int(offset),
         "name": name,
-        "user": user,
+        "user": sys.intern(user),
         "uid": _parse_int(uid),
-        "account": to_text_or_none(account),
-        "partition": partition,
-        "qos": to_text_or_none(qos),
-        "state": get_first_word(state),
-        "reason": to_text_or_none(reason),
+        "account": _share_text(account),
+        "partition": sys.intern(partition),
+        "qos": _share_text(qos),
+        "state": sys.intern(get_first_word(state)),
+        "reason": _share_text(reason),
         "submit_time": parse_epoch(submit),
         "start_time": None if never_ran else parse_epoch(start),
         "estimated_start_time": parse_epoch(start) if state in WAITING else None,
         "end_time": parse_epoch(end) if over else None,
         "elapsed_s": elapsed_s,
         "time_limit_s": limit_s,
-        "time_limit": format_duration(limit_s),
+        "time_limit": sys.intern(format_duration(limit_s)),
         "node_count": node_count,
         "cpu_count": parse_count(cpus),
         # Where memory is not counted, squeue does not tell that of a CPU from that of a node.
         "memory_mb": parse_tres_memory_mb(tres) or parse_requested_mb(f"{memory}n", node_count, 0),
         "gpus": _count_job_gpus(tres, per_node, node_count),
         "priority": _parse_int(priority),
-        "nodes": node_list,
-        "batch_host": to_text_or_none(host),
-        "work_dir": to_text_or_none(work_dir),
-        "command": to_text_or_none(command),
+        "nodes": sys.intern(node_list),
+        "batch_host": _share_text(host),
+        "work_dir": _share_text(work_dir),
+        "command": _share_text(command),
         "exit_code": code,
         "exit_signal": signal,
         "restarts": _parse_int(restarts) or 0,
         "dependency": to_text_or_none(depends),
         "comment": to_text_or_none(comment),
-        "tres": tres,
+        "tres": sys.intern(tres),
         "source": "squeue",
     }
     job["stdout"] = build_output_path(to_text_or_none(out), job)
@@ -316,6 +306,11 @@ def parse_config_time(text: str) -> int | None:
 def to_text_or_none(text: str) -> str | None:
     """Return the text; None for SLURM's many words for nothing."""
     return None if text in _NULL else text
+
+
+def _share_text(text: str) -> str | None:
+    """Return the text, one for all rows that have it; None for nothing."""
+    return None if text in _NULL else sys.intern(text)
 
 
 def get_first_word(state: str) -> str:

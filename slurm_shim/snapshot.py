@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
-import operator
 import time
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
 
 from slurm_shim.commands import NODES, PARTITIONS, Slurm
 from slurm_shim.errors import SlurmError
@@ -23,6 +22,7 @@ from slurm_shim.job_groups import build_waiting_job, combine_rows, is_part_of, l
 from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
 from slurm_shim.past.missing_jobs import MissingJobs, store_bounded
 from slurm_shim.past.past_tasks import PastTasks
+from slurm_shim.queue.answers import Queue, find_differing, index_answer, is_same_but_time
 from slurm_shim.submissions import ANY, Submission, choose_ended, get_whole_id
 
 JobFinding = tuple[str, Job | None]
@@ -35,20 +35,6 @@ _SOUGHT = 10_000  # tags that are looked for at once
 _CONFIG_S = 60.0  # how often the controller is asked for its settings and its clock
 
 _log = logging.getLogger("sluice.slurm")
-
-
-@dataclass(frozen=True)
-class _Queue:
-    """One answer of squeue, indexed, and its changes since the last."""
-
-    rows: dict[str, Job] = field(default_factory=dict)  # by id
-    groups: dict[int, list[Job]] = field(default_factory=dict)  # tasks of an array, components of a heterogeneous job
-    numbers: dict[int, Job] = field(default_factory=dict)  # these by their own numbers
-    words: dict[str, list[Job]] = field(default_factory=dict)  # by each word of their comments
-    changed: set[str] = field(default_factory=set)
-    notable: set[str] = field(default_factory=set)  # changed in more than the elapsed time
-    reordered: bool = False
-    lost: bool = False  # whether rows have gone
 
 
 class Snapshot:
@@ -90,7 +76,7 @@ class Snapshot:
         self._changed_nodes: dict[str, tuple[Node, float]] = {}  # by our own actions, and when
         self.is_busy: Callable[[], bool] = lambda: False
         self.on_jobs_changed: list[Callable[[set[str]], None]] = []
-        self._queue = _Queue()  # the last squeue as it is
+        self._queue = Queue()  # the last squeue as it is
         self._past = PastTasks()
         self._submitted: dict[str, tuple[Job, float]] = {}  # submitted by us and when, by the id that sbatch gave
         self._asked: dict[str, tuple[Job, float]] = {}  # as squeue gave it alone after a change of ours, and when
@@ -242,7 +228,9 @@ class Snapshot:
             self._note_answer(None)
             self.taken_at, self.taken_at_epoch = began, began_epoch
             self._follow_watch(began)
-            self._accept_queue(queue, began)
+            for changed in self._accept_queue(queue, began):
+                self._notify_listeners(changed)
+                await asyncio.sleep(0)  # others have their turn between thousands of changes
         except SlurmError as error:
             self._note_answer(str(error))
             self._costs_s = []
@@ -275,33 +263,11 @@ class Snapshot:
         """
         return self._watched is not None and self._watched[0] - at <= self._slurm.queue_remembers_s
 
-    def _fetch_queue(self, last: _Queue, soon: Sequence[Sequence[str]]) -> _Queue:
+    def _fetch_queue(self, last: Queue, soon: Sequence[Sequence[str]]) -> Queue:
         # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
-        answer, before = self._slurm.squeue(soon=soon), last.rows
-        if len(answer) == len(before) and all(map(operator.is_, answer, before.values())):
-            return replace(last, changed=set(), notable=set(), reordered=False, lost=False)
-        groups: dict[int, list[Job]] = {}
-        numbers: dict[int, Job] = {}
-        words: dict[str, list[Job]] = {}
-        rows = {row["job_id"]: row for row in answer}
-        for row in rows.values():
-            group = row["array_job_id"] if row["array_job_id"] is not None else row["het_job_id"]
-            if group is not None:
-                groups.setdefault(group, []).append(row)
-                numbers[row["raw_id"]] = row
-            for word in (row["comment"] or "").split():
-                words.setdefault(word, []).append(row)
-        for number in groups.keys() | last.groups.keys():
-            plain = rows.get(str(number))
-            if plain is not None and plain["array_job_id"] is None and plain["het_job_id"] is None:
-                # All that waited of an array was cancelled task by task: SLURM shows a plain job with the array's id.
-                groups.setdefault(number, []).append(plain)
-        changed = _find_differing(before, rows, before.keys() | rows.keys())
-        notable = {job_id for job_id in changed if not _is_same_but_time(before.get(job_id), rows.get(job_id))}
-        reordered, lost = list(before) != list(rows), not before.keys() <= rows.keys()
-        return _Queue(rows, groups, numbers, words, changed, notable, reordered, lost)
+        return index_answer(self._slurm.squeue(soon=soon), last)
 
-    async def _poll_nodes(self, began: float, queue: asyncio.Future[_Queue]) -> bool:
+    async def _poll_nodes(self, began: float, queue: asyncio.Future[Queue]) -> bool:
         loop = asyncio.get_running_loop()
         self._nodes_began_at = began
         if self._slurm.can_prefetch:
@@ -332,7 +298,8 @@ class Snapshot:
 
     # ---------------------------------------------------------------------------------------- taking an answer over
 
-    def _accept_queue(self, queue: _Queue, began: float) -> None:
+    def _accept_queue(self, queue: Queue, began: float) -> Sequence[set[str]]:
+        """Show an answer of squeue; return the ids to tell listeners, in parts."""
         if queue.rows is not self._queue.rows:
             self._queue = queue
             self._past.follow(queue.groups, began, self._slurm.queue_remembers_s)
@@ -342,16 +309,17 @@ class Snapshot:
         self._cancelled = {
             job_id: at for job_id, at in self._cancelled.items() if at >= began or self._is_completing(job_id)
         }
-        self.missing.follow_queue(began, queue.lost, lambda job_id: bool(self._find_rows(job_id)))
+        is_there = functools.partial(_is_there, queue.rows, self._find_rows)
+        self.missing.follow_queue(began, queue.lost, is_there)
         for tag in self._sought.keys() & queue.words.keys():
             self._sought[tag] = queue.words[tag]
-        self._update_jobs(queue)
+        return self._update_jobs(queue)
 
     def _is_completing(self, job_id: str) -> bool:
         # We cancelled it and its processes are still ending: SLURM shows COMPLETING over the CANCELLED below.
         return any(row["state"] == "COMPLETING" for row in self._find_rows(job_id))
 
-    def _update_jobs(self, queue: _Queue) -> None:
+    def _update_jobs(self, queue: Queue) -> Sequence[set[str]]:
         rows, laid = dict(queue.rows), set()
         for whole, (job, _at) in self._submitted.items():
             if not self._find_rows(whole):
@@ -366,25 +334,24 @@ class Snapshot:
         before, self.jobs = self.jobs, rows
         laid, self._overlaid = laid | self._overlaid, laid
         # Where nothing was laid over, before or now, the thread has compared already.
-        overlaid = _find_differing(before, rows, laid)
+        overlaid = find_differing(before, rows, laid)
         # The order may be the one that was shown already.
         if overlaid or queue.changed - laid or (queue.reordered and list(before) != list(rows)):
             self.version += 1
-            notable = {i for i in overlaid if not _is_same_but_time(before.get(i), rows.get(i))}
-            self._notify_listeners(notable | queue.notable)
-        elif queue.notable:
-            # What is laid over them looks the same, but what SLURM says of them has changed.
-            self._notify_listeners(queue.notable)
+            notable = {i for i in overlaid if not is_same_but_time(before.get(i), rows.get(i))}
+            return [notable | (queue.notable[0] if queue.notable else set()), *queue.notable[1:]]
+        # What is laid over them may look the same, but what SLURM says of them has changed.
+        return queue.notable
 
     def _overlay_rows(self, rows: dict[str, Job]) -> None:
         """Show these rows in place of what the queue says.
 
         They stay until it is asked again. The cost does not depend on the other rows.
         """
-        changed = _find_differing(self.jobs, rows, rows)
+        changed = find_differing(self.jobs, rows, rows)
         self._overlaid |= rows.keys()
         if changed:
-            notable = {i for i in changed if not _is_same_but_time(self.jobs.get(i), rows[i])}
+            notable = {i for i in changed if not is_same_but_time(self.jobs.get(i), rows[i])}
             self.jobs.update(rows)
             self.version += 1
             self._notify_listeners(notable)
@@ -586,12 +553,9 @@ def _ends_whole(row: Job, job_id: str) -> bool:
     return len(list_common_tasks(row, job_id)) == len(list_row_tasks(row))
 
 
-def _find_differing(before: dict[str, Job], after: dict[str, Job], ids: Iterable[str]) -> set[str]:
-    return {i for i in ids if before.get(i) is not after.get(i) and before.get(i) != after.get(i)}
-
-
-def _is_same_but_time(before: Job | None, after: Job | None) -> bool:
-    return before is not None and after is not None and before | {"elapsed_s": after["elapsed_s"]} == after
+def _is_there(rows: Container[str], find_rows: Callable[[str], list[Job]], job_id: str) -> bool:
+    # Nearly all of thousands that are asked about have a row of their own.
+    return job_id in rows or bool(find_rows(job_id))
 
 
 async def _wait_for_wake(woken: asyncio.Event, seconds: float) -> None:

@@ -189,20 +189,6 @@ def test_noise_is_refused_or_empty(text: str) -> None:
             assert read() == []
 
 
-def test_a_row_that_reads_as_before_is_the_same_dict() -> None:
-    known: dict[str, parse.Job] = {}
-    text = recorded("squeue")
-    first = parse.parse_jobs(text, NONCE, known)
-    assert all(job is again for job, again in zip(first, parse.parse_jobs(text, NONCE, known), strict=True))
-    changed = text.replace(f"{NONCE}0:12{NONCE}1-00:00:00", f"{NONCE}0:14{NONCE}1-00:00:00")
-    second = parse.parse_jobs(changed, NONCE, known)
-    again = [row is other for row, other in zip(first, second, strict=True)]
-    assert again.count(False) == 1
-    assert second[again.index(False)]["elapsed_s"] == 14
-    parse.parse_jobs("", NONCE, known)
-    assert known == {}
-
-
 # ----------------------------------------------------------------------------------------------------- single values
 
 
