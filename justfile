@@ -62,7 +62,7 @@ fuzz *args: (_env "dev")
 screenshots *args: (_env "dev")
     @{{ python }} -m tests.page.pictures "$@"
 
-# Speed, as ratios measured side by side in one run; `just bench page` in a headless browser, `just bench merge` of results, `just bench simulations` of progress
+# Speed: ours, the bare thing beside it, their ratio and the target; `just bench ROW --check` judges one, `--list` tells them, `page` is in a headless browser
 bench *args: (_env "dev")
     @{{ python }} -m tests.bench "$@"
 

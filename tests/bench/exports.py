@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import sqlite3
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from store.times import to_rfc3339
 from tests.app_server import Server
+from tests.bench.figures import Bench, Figure
+from tests.bench.processes import measure_mb
 from tests.waiting import eventually
 
 ROWS, MOST_MB = 100_000, 200
@@ -41,37 +44,6 @@ def add_history(database: Path, rows: int, first: int, last: int, folder: str = 
     db.close()
 
 
-def list_family(pid: int) -> dict[int, str]:
-    """The processes that this one, or one of its own, has started: number and command line."""
-    parents: dict[int, int] = {}
-    lines: dict[int, str] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            try:
-                status, line = (entry / "stat").read_text(), (entry / "cmdline").read_bytes()
-            except OSError:
-                continue
-            parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
-            lines[int(entry.name)] = line.replace(b"\0", b" ").decode("utf-8", "replace")
-    found, added = {pid}, True
-    while added:
-        added = bool(more := {child for child, parent in parents.items() if parent in found} - found)
-        found |= more
-    return {child: lines[child] for child in found - {pid}}
-
-
-def measure_mb(pid: int) -> float:
-    """The memory of the process and of all that it has started, in MB; what they share counts once."""
-    total_kb = 0
-    for number in (pid, *list_family(pid)):
-        try:
-            text = Path(f"/proc/{number}/smaps_rollup").read_text()
-        except OSError:
-            continue  # it has ended meanwhile
-        total_kb += next((int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")), 0)
-    return total_kb / 1000
-
-
 def ask_jobs(form: str, since: int) -> dict[str, object]:
     """The body that asks for all jobs since then."""
     return {"type": "jobs", "format": form, "filter": {"start_time": to_rfc3339(since)}}
@@ -89,8 +61,8 @@ def measure_export(server: Server, form: str, since: int) -> tuple[float, float,
     return before_mb, peak_mb, row["record_count"]
 
 
-def main(folder: Path) -> None:
-    """Print the memory and the time, by format."""
+def measure_exports(folder: Path) -> Iterator[Figure]:
+    """Measure the memory and the time of a large export, by format."""
     server = Server(folder / "exports", "embedded")
     try:
         server.start()
@@ -100,7 +72,10 @@ def main(folder: Path) -> None:
         for form in ("csv", "xlsx"):
             began = time.monotonic()
             before_mb, peak_mb, rows = measure_export(server, form, since)
-            took = f"{time.monotonic() - began:.0f} s; at most {MOST_MB} MB"
-            print(f"export of {rows} jobs as {form:<5} {peak_mb:6.0f} MB (before {before_mb:.0f}), {took}")
+            note = f"{before_mb:.0f} before, {time.monotonic() - began:.0f} s"
+            yield Figure(f"export of {rows:,} jobs as {form}", "MB", peak_mb, target=MOST_MB, is_most=True, note=note)
     finally:
         server.close()
+
+
+BENCHES = (Bench("exports", "memory of all processes while a large export is made", measure_exports),)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+HEAD = f"{'':<48} {'ours':>14} {'bare':>14} {'ratio':>7} {'target':>8}"
+
 
 @dataclass(frozen=True)
 class Figure:

@@ -5,19 +5,16 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.app_server import Server
+from tests.bench.figures import Bench, Figure
+from tests.bench.processes import memory_bytes
 
 READERS = 200
 CHANGES = 20
 WORKFLOW = "name: bench{number}\njobs:\n  - {{name: only, command: ['true']}}\n"
-
-
-def memory_bytes(process_id: int) -> int:
-    """Return the resident memory of a process (proc(5), VmRSS)."""
-    status = Path(f"/proc/{process_id}/status").read_text()
-    return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
 
 
 async def open_stream(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -29,13 +26,8 @@ async def open_stream(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWr
     return reader, writer
 
 
-async def measure(server: Server) -> None:
-    """Print what idle readers cost, and when the last of them has a change."""
-    assert server.process is not None
-    before = memory_bytes(server.process.pid)
-    streams = await asyncio.gather(*(open_stream(server.port) for _ in range(READERS)))
-    cost = memory_bytes(server.process.pid) - before
-    print(f"{READERS} idle readers of events: {cost / 1e6:.1f} MB, {cost / READERS / 1000:.0f} kB each")
+async def time_changes(server: Server, streams: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> float:
+    """Return how many milliseconds after an answer the last reader has its change: the median."""
     delays_s = []
     for number in range(CHANGES):
         name = f"bench{number}"
@@ -46,16 +38,29 @@ async def measure(server: Server) -> None:
         assert answer.status_code == 200
         await read
         delays_s.append(time.monotonic() - began)
-    for _reader, writer in streams:
-        writer.close()
-    print(f"the last of {READERS} readers has a change {statistics.median(delays_s) * 1000:.0f} ms after the answer")
+    return 1000 * statistics.median(delays_s)
 
 
-def main(folder: Path) -> None:
-    """Measure with a server of its own."""
+def measure_readers(folder: Path) -> Iterator[Figure]:
+    """Measure what idle readers cost, and when the last of them has a change."""
     server = Server(folder / "readers", "embedded")
     try:
         server.start()
-        asyncio.run(measure(server))
+        assert server.process is not None
+        before = memory_bytes(server.process.pid)
+        with asyncio.Runner() as runner:
+
+            async def open_all() -> list[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+                return await asyncio.gather(*(open_stream(server.port) for _ in range(READERS)))
+
+            streams = runner.run(open_all())
+            cost = memory_bytes(server.process.pid) - before
+            yield Figure(f"idle reader of events, of {READERS}", "kB", cost / READERS / 1000, target=100, is_most=True)
+            yield Figure("change to the last of them", "ms", runner.run(time_changes(server, streams)))
+            for _reader, writer in streams:
+                writer.close()
     finally:
         server.close()
+
+
+BENCHES = (Bench("readers", "readers of the event stream: memory, and the time of a change to all", measure_readers),)

@@ -10,10 +10,12 @@ import select
 import socket
 import statistics
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from tests.app_server import Server
-from tests.bench.readers import memory_bytes
+from tests.bench.figures import Bench, Figure
+from tests.bench.processes import memory_bytes
 
 SOCKETS, CHANGES = 1000, 10
 POLL_S = 1.0
@@ -68,14 +70,25 @@ def submit(server: Server, script: str) -> str:
     return str(answer.json()["job_id"])
 
 
-def measure(server: Server) -> None:
-    """Print what idle sockets cost, and when the first and the last of them have a change."""
+def measure_sockets(folder: Path) -> Iterator[Figure]:
+    """Measure with a server of its own."""
+    server = Server(folder / "sockets", "embedded")
+    (server.store / "config.yaml").write_text(f"poll: {{min_s: {POLL_S}, max_s: {POLL_S}}}\n")
+    try:
+        server.start()
+        yield from compare_delays(server)
+    finally:
+        server.close()
+
+
+def compare_delays(server: Server) -> Iterator[Figure]:
+    """Measure what idle sockets cost, and when the first and the last of them have a change."""
     assert server.process is not None
     open_socket(server.port).close()
     before = memory_bytes(server.process.pid)
     made = [open_socket(server.port) for _ in range(SOCKETS)]
     cost = memory_bytes(server.process.pid) - before
-    print(f"{SOCKETS} idle WebSockets: {cost / 1e6:.1f} MB, {cost / SOCKETS / 1000:.0f} kB each")
+    yield Figure(f"an idle WebSocket, of {SOCKETS:,}", "kB", cost / SOCKETS / 1000, target=100, is_most=True)
     first, last = list[float](), list[float]()
     for _ in range(CHANGES):
         job_id = submit(server, HELD)
@@ -84,28 +97,17 @@ def measure(server: Server) -> None:
         times = await_all(made, job_id, "CANCELLED")
         first.append(times[0] - answered)
         last.append(times[-1] - answered)
-    text = ", ".join(
-        f"the {which} after {statistics.median(found) * 1000:.0f} ms"
-        for which, found in (("first", first), ("last", last))
-    )
-    print(f"our own cancellation is told to {SOCKETS} of them: {text}")
+    yield Figure("our cancellation to the first of them", "ms", 1000 * statistics.median(first))
+    yield Figure("our cancellation to the last", "ms", 1000 * statistics.median(last))
     late = list[float]()
     for _ in range(3):
         job_id = submit(server, ENDING)
         times = await_all(made, job_id, "COMPLETED")
         ended = float(server.http.get(f"/api/v1/jobs/{job_id}/output").json()["content"])
         late.append(times[-1] - ended)
-    print(f"the end of a job is told to the last of them after {max(late):.2f} s, with a snapshot every {POLL_S:.0f} s")
+    yield Figure("end of a job to the last", "s", max(late), note=f"a poll each {POLL_S:.0f} s")
     for item in made:
         item.close()
 
 
-def main(folder: Path) -> None:
-    """Measure with a server of its own."""
-    server = Server(folder / "sockets", "embedded")
-    (server.store / "config.yaml").write_text(f"poll: {{min_s: {POLL_S}, max_s: {POLL_S}}}\n")
-    try:
-        server.start()
-        measure(server)
-    finally:
-        server.close()
+BENCHES = (Bench("sockets", "WebSockets: memory of idle ones, and the time of a change to all", measure_sockets),)

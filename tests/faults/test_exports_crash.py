@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.app_server import Server
-from tests.bench.exports import DAY_S, add_history, ask_jobs, list_family, measure_export, submit_one
+from tests.bench.exports import DAY_S, add_history, ask_jobs, measure_export, submit_one
+from tests.bench.processes import list_family
 from tests.faults.wrapped import make_server
 from tests.mail_server import MailServer
 from tests.waiting import eventually

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.app_server import Server
-from tests.bench.readers import memory_bytes
+from tests.bench.processes import memory_bytes
 from tests.waiting import eventually
 
 SOFT, HARD = 512, 1024

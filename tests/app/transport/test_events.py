@@ -18,7 +18,8 @@ import pytest
 from store.rules.changes import KINDS, parse_position
 from tests.app_client import Client, serving
 from tests.app_server import Server
-from tests.bench.readers import READERS, memory_bytes, open_stream
+from tests.bench.processes import memory_bytes
+from tests.bench.readers import READERS, open_stream
 from tests.contract_judge import CONTRACT
 from tests.waiting import eventually
 

@@ -8,20 +8,28 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import random
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.app_server import Server
+from tests.bench.figures import Bench, Figure
+from tests.bench.processes import read_cpu_s
 from tests.waiting import eventually
 
 CONFIG = "cluster: {nodes: 1, cpus: 1}\npoll: {min_s: 2, max_s: 2}\n"
 INPUT = {"dummy.json": json.dumps({"primaries": 1_000_000})}
 EVERY_S = 2.0
 POLL_S = 1.5
+TASKS, SECONDS = 100, 8.0
+# What they do: post, write files; and whether a client looks.
+CASES: tuple[tuple[str, bool, bool, bool], ...] = (
+    ("at rest", False, False, False), ("a client looks", False, False, True),
+    ("files alone, nobody looks", False, True, False), ("files, a client looks", False, True, True),
+    ("posts alone", True, False, False), ("files and posts, a client looks", True, True, True),
+)  # fmt: skip
 
 
 class Tasks:
@@ -94,32 +102,24 @@ class Tasks:
         await asyncio.gather(asyncio.sleep(seconds), *tasks, *([self.poll(until)] if looks else []))
 
 
-def read_cpu_s(server: Server) -> float:
-    """Seconds of a processor that the server itself has taken, with all of its threads."""
-    assert server.process is not None
-    fields = Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+def measure_posts(folder: Path) -> Iterator[Figure]:
+    """Measure which share of a core the server takes, at rest and while tasks report in files and by posts."""
+    server = Server(folder / "store", "embedded")
+    (server.store / "config.yaml").write_text(CONFIG)
+    try:
+        server.start()
+        assert server.process is not None
+        pid = server.process.pid
+        tasks = Tasks(server, TASKS)
+        for what, posts, writes, looks in CASES:
+            asyncio.run(tasks.run(EVERY_S + 1, posts, writes, looks))  # what came before is over
+            before, began = read_cpu_s(pid), time.monotonic()
+            asyncio.run(tasks.run(SECONDS, posts, writes, looks))
+            share = (read_cpu_s(pid) - before) / (time.monotonic() - began)
+            yield Figure(f"{TASKS} tasks, {what}", "% CPU", 100 * share)
+        yield Figure("refused posts", "", tasks.refused, target=0, is_most=True)
+    finally:
+        server.close()
 
 
-def main(count: int = 100, seconds: float = 20) -> None:
-    """Print which share of a core the server takes, at rest and while tasks report in files and by posts."""
-    with tempfile.TemporaryDirectory() as folder:
-        server = Server(Path(folder) / "store", "embedded")
-        (server.store / "config.yaml").write_text(CONFIG)
-        try:
-            server.start()
-            tasks = Tasks(server, count)
-            rows: list[tuple[str, bool, bool, bool]] = [
-                ("at rest", False, False, False), ("a client looks", False, False, True),
-                ("files alone, nobody looks", False, True, False), ("files, a client looks", False, True, True),
-                ("posts alone", True, False, False), ("files and posts, a client looks", True, True, True),
-            ]  # fmt: skip
-            for what, posts, writes, looks in rows:
-                asyncio.run(tasks.run(5.0, posts, writes, looks))  # what came before is over
-                before, began = read_cpu_s(server), time.monotonic()
-                asyncio.run(tasks.run(seconds, posts, writes, looks))
-                share = (read_cpu_s(server) - before) / (time.monotonic() - began)
-                print(f"{count} tasks, {what:<32} {100 * share:5.1f} % of a core", flush=True)
-            print(f"refused posts: {tasks.refused}")
-        finally:
-            server.close()
+BENCHES = (Bench("task-posts", "CPU of a server to which tasks of a simulation report", measure_posts),)

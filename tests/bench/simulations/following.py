@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import json
 import logging
-import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from engine.simulations import following, task_reports
@@ -15,24 +14,24 @@ from engine.simulations.known_reports import LOOKED_AT_S
 from slurm_shim.simulators import pages
 from store.jsons import dump_json
 from store.views import yaptide
+from tests.bench.figures import Bench, Figure
 from tests.engine.servers.opened import open_server
 from tests.store.rules.simulations.samples import ID, RUN_ID, array, make_run, make_simulation
 
+TASKS, ROUNDS = 100, 30
 
-def main(arguments: list[str]) -> None:
-    """Print how much of a processor that takes."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tasks", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=30)
-    given = parser.parse_args(arguments)
+
+def measure_simulations(folder: Path) -> Iterator[Figure]:
+    """Measure which share of a processor that takes."""
     logging.disable(logging.WARNING)
-    with tempfile.TemporaryDirectory() as folder:
-        used_s = asyncio.run(measure(Path(folder), given.tasks, given.rounds))
-    share = used_s / given.rounds / LOOKED_AT_S
-    print(f"{given.tasks} tasks that report every {LOOKED_AT_S:.0f} s: {share:.1%} of a processor")
+    try:
+        used_s = asyncio.run(follow_reports(folder, TASKS, ROUNDS))
+    finally:
+        logging.disable(logging.NOTSET)
+    yield Figure(f"{TASKS} tasks report every {LOOKED_AT_S:.0f} s", "% CPU", 100 * used_s / ROUNDS / LOOKED_AT_S)
 
 
-async def measure(folder: Path, tasks: int, rounds: int) -> float:
+async def follow_reports(folder: Path, tasks: int, rounds: int) -> float:
     """Follow so many rounds; return the CPU that they took in all."""
     used_s, now = 0.0, 0.0
     async with open_server(folder / "store", cluster=True) as server:
@@ -63,3 +62,6 @@ def write_reports(folder: Path, tasks: int, simulated: int) -> None:
             "end_time": None, "exit_code": None, "reason": None,
         }  # fmt: skip
         pages.write_json(folder / f"{task_id:04d}.json", report)
+
+
+BENCHES = (Bench("simulations", "CPU of following a simulation that somebody looks at", measure_simulations),)
