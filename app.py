@@ -709,7 +709,7 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
     data = body.data
     encodings = call.headers.get(b"accept-encoding")
     if encodings and len(data) > GZIP_BYTES and GZIP.search(encodings):
-        data = body.gzipped
+        data = await body.compress()
         headers.append((b"content-encoding", b"gzip"))
     headers.append((b"content-length", b"%d" % len(data)))
     await call.start(status, headers)

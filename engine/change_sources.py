@@ -251,9 +251,11 @@ def _is_listed(server: Server, cluster: Cluster, job_id: str) -> bool:
     return entry is not None and entry.ended_at is not None and not cluster.snapshot.list_parts(job_id)
 
 
-def _make_job_row(server: Server, cluster: Cluster, job_id: str) -> dict[str, Any] | None:
+def _make_job_row(server: Server, cluster: Cluster, job_id: str) -> dict[str, Any] | bytes | None:
     job, entry = cluster.snapshot.jobs.get(job_id), server.job_index.get(cluster.name, job_id)
     if job is not None:
+        if (row := server.get_job_list(cluster).find_row(cluster.name, job)) is not None:
+            return row.data
         entry = server.job_index.get(cluster.name, jobs.get_whole_id(job_id))
         report = server.report_index.find_for_job(job, cluster.name)
         return srunx.to_job_json(job, entry, report.stage if report else None, cluster.name)

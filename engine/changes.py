@@ -322,5 +322,6 @@ async def stream_events(
             left = None if left is None else left - len(frames)
             if frames:
                 yield b"".join(frames)
+                await asyncio.sleep(0)  # thousands of changes are no reason to let others wait
             if until is not None and loop.time() >= until and reader.position == feed.position:
                 return

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -29,7 +29,7 @@ from store.disk.job_files import JobPlace
 from store.documents import JobRecord, RunJob
 from store.indexes import jobs
 from store.indexes.bodies import Answer, Body
-from store.indexes.lists import JobList
+from store.indexes.job_list import Queue
 from store.kinds import Key
 from store.rendering import templates
 from store.rules import requests, states
@@ -42,7 +42,7 @@ from store.views import srunx
 LISTED_S = 6 * 3600
 
 
-def list_jobs(server: Server, cluster: str | None) -> Answer:
+def list_jobs(server: Server, cluster: str | None) -> Answer | Coroutine[Any, Any, Answer]:
     """List queued, running and recently finished jobs.
 
     Those of SLURM, and ours of the last six hours that it has forgotten. Raises SlurmUnreachable before SLURM has
@@ -51,10 +51,14 @@ def list_jobs(server: Server, cluster: str | None) -> Answer:
     asked = server.clusters.resolve(cluster)
     if asked.snapshot.age_s is None:
         asked.check_answering()
-    job_list = server.job_lists.setdefault(asked, JobList(server.report_index))
     since = to_rfc3339(time.time() - LISTED_S) or ""
-    body = job_list.get_body(asked.name, asked.snapshot.version, asked.snapshot.jobs, server.job_index, since)
-    return Answer(body, get_age_s(server, cluster))
+    queue = Queue(asked.name, asked.snapshot.version, asked.snapshot.jobs, since)
+    body, age_s = server.get_job_list(asked).get_body(queue), get_age_s(server, cluster)
+    return Answer(body, age_s) if isinstance(body, Body) else _answer_list(body, age_s)
+
+
+async def _answer_list(body: Coroutine[Any, Any, Body], age_s: float | None) -> Answer:
+    return Answer(await body, age_s)
 
 
 def list_resources(server: Server, partition: str | None, cluster: str | None) -> Answer:

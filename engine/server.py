@@ -39,8 +39,9 @@ from store.deadlines import limit_computing
 from store.disk.audit import Audit
 from store.disk.streams import Streams
 from store.indexes.bodies import BoundedCache
+from store.indexes.job_list import JobList
 from store.indexes.jobs import JobIndex
-from store.indexes.lists import JobList, RunList
+from store.indexes.lists import RunList
 from store.indexes.reports import ReportIndex
 from store.indexes.simulations import SimulationIndex
 from store.indexes.sweeps import SweepIndex
@@ -133,6 +134,13 @@ class Server:
         self.node_tables: weakref.WeakKeyDictionary[Cluster, NodeTable] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
         self.queue_views: weakref.WeakKeyDictionary[Cluster, Any] = weakref.WeakKeyDictionary()  # see engine/queue
+
+    def get_job_list(self, cluster: Cluster) -> JobList:
+        """Get the list of a cluster's jobs."""
+        found = self.job_lists.get(cluster)
+        if found is None:
+            found = self.job_lists[cluster] = JobList(self.job_index, self.report_index)
+        return found
 
     async def check(self, work: Callable[..., Checked], *given: Any, **named: Any) -> Checked:
         """Check in a thread what a caller has sent, within CHECK_S.

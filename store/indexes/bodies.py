@@ -5,6 +5,7 @@ A JSON list is made of one piece per row, joined once per change.
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import hashlib
 from collections import OrderedDict
@@ -16,6 +17,8 @@ from store.jsons import dump_json
 
 # Level 6 would take four times as long to save another tenth.
 GZIP_LEVEL = 1
+# To compress so much takes some ms.
+LARGE_BYTES = 500_000
 
 
 class Body:
@@ -36,6 +39,12 @@ class Body:
     def gzipped(self) -> bytes:
         """The same bytes compressed; equal data gives equal bytes."""
         return gzip.compress(self.data, GZIP_LEVEL, mtime=0)
+
+    async def compress(self) -> bytes:
+        """Return `gzipped`; in a thread where that takes long."""
+        if len(self.data) < LARGE_BYTES:
+            return self.gzipped
+        return await asyncio.to_thread(lambda: self.gzipped)
 
 
 def join_array(pieces: Iterable[bytes]) -> bytes:

@@ -12,11 +12,8 @@ from store.disk.entries import FileEntry
 from store.disk.folders import Folder
 from store.errors import NotFound
 from store.indexes.bodies import Body, BoundedCache, ListBody, join_array
-from store.indexes.jobs import JobIndex, Source, get_whole_id
-from store.indexes.reports import ReportIndex
 from store.indexes.timelines import Timeline
 from store.jsons import dump_json
-from store.views import srunx
 
 # Bytes of rows and of whole answers that are kept.
 KEPT_ROWS_BYTES = 4_000_000
@@ -174,67 +171,3 @@ def _pick_facts(entry: FileEntry) -> tuple[float, str, str, int | None]:
     """Return the run's place in a list, newest first, and what filters need."""
     facts = entry.facts
     return -(facts.started or 0.0), sys.intern(facts.group), sys.intern(facts.status), facts.sweep
-
-
-class JobList:
-    """SLURM's jobs in its order, then those of ours that it forgot.
-
-    A row is made once per change.
-    """
-
-    def __init__(self, report_index: ReportIndex) -> None:
-        self._report_index = report_index
-        self._list = ListBody()
-        self._rows: dict[str, tuple[Any, Any, dict[str, Any]]] = {}
-        self._versions: tuple[str, int, int, int] | None = None
-
-    def get_body(
-        self, cluster: str, version: int, jobs: dict[str, dict[str, Any]], job_index: JobIndex, since: str
-    ) -> Body:
-        """Return the list as bytes.
-
-        `version` grows when `jobs` change; changed jobs are told apart by identity. Ours are those that ended at or
-        after `since` (RFC 3339).
-        """
-        versions = (cluster, version, job_index.version, self._report_index.stages_version)
-        if self._versions != versions:
-            self._versions = versions
-            sources: list[tuple[str, dict[str, Any] | None, Source | None]] = [
-                (job_id, job, job_index.find_source(cluster, get_whole_id(job_id))) for job_id, job in jobs.items()
-            ]
-            # An array or heterogeneous job is one entry of ours, while SLURM shows its parts.
-            shown_ids = jobs.keys() | {str(job[key]) for job in jobs.values() for key in ("array_job_id", "het_job_id")}
-            for ended in job_index.list_ended_since(since, cluster):
-                if ended.job_id not in shown_ids:
-                    shown_ids.add(ended.job_id)
-                    sources.append((ended.job_id, None, ended.source))
-            self._rows = {
-                job_id: self._build_row(job_id, job, source, job_index, cluster) for job_id, job, source in sources
-            }
-            self._list.replace((job_id, row[2]) for job_id, row in self._rows.items())
-        return self._list.get_body()
-
-    def _build_row(
-        self,
-        job_id: str,
-        job: dict[str, Any] | None,
-        source: Source | None,
-        job_index: JobIndex,
-        cluster: str,
-    ) -> tuple[Any, Any, dict[str, Any]]:
-        """Return the row and what it was made from; reuse it if that is equal."""
-        kept, entry = self._rows.get(job_id), None
-        if job is not None:
-            report = self._report_index.find_for_job(job, cluster)
-        else:
-            # Making an entry reads its document, so it is made only where it is needed.
-            entry = job_index.build_entry(source, job_id) if source and self._report_index.find(job_id) else None
-            report = self._report_index.find_for_entry(entry, cluster) if entry else None
-        stage = report.stage if report else None
-        if kept is not None and kept[0] is job and kept[1] is source and kept[2]["stage"] == stage:
-            return kept
-        entry = entry or (job_index.build_entry(source, get_whole_id(job_id)) if source else None)
-        if job is not None:
-            return job, source, srunx.to_job_json(job, entry, stage, cluster)
-        assert entry is not None, "the index names no job that its document lacks"
-        return job, source, srunx.to_past_job_json(entry, 0, stage)

@@ -13,20 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slurm_shim.job_groups import build_waiting_job
 from store.disk.files import Files
 from store.disk.folders import Folder
-from store.documents import JobRecord
 from store.errors import NotFound
 from store.indexes.bodies import Body, ListBody
-from store.indexes.jobs import JobIndex
-from store.indexes.lists import JobList, RowList, RunFilter, RunList
-from store.indexes.reports import ReportIndex
+from store.indexes.lists import RowList, RunFilter, RunList
 from store.store import Store
 from store.views import srunx
 from tests.pretended import asynchronous
 from tests.store.disk.archive_samples import a_run, prepare_store
-from tests.store.indexes.job_documents import follow_document
 
 
 @pytest.fixture
@@ -126,27 +121,6 @@ def test_replacing_all_rows_gives_exactly_those(
     version = body.version
     body.replace(second)
     assert body.version == version, "the same again is no change"
-
-
-@pytest.mark.parametrize(
-    ("why", "parts", "job_ids"),
-    [
-        ("forgotten by SLURM", [], [8]),
-        ("still in the queue", [{"job_id": "8"}], [8]),
-        ("an array shows its tasks", [{"job_id": "8_0", "raw_id": 9, "array_job_id": 8}], [9]),
-        ("a heterogeneous job its parts", [{"job_id": "8+0", "het_job_id": 8}, {"job_id": "9"}], [8, 9]),
-    ],
-)
-def test_a_job_of_ours_stands_in_the_list_once(
-    folder: Folder, why: str, parts: list[dict[str, Any]], job_ids: list[Any]
-) -> None:
-    folder.file_states.clear()
-    job_index = JobIndex()
-    ended = {"state": "COMPLETED", "submitted_at": "2026-03-01T10:00:00Z", "ended_at": "2026-03-01T10:01:00Z"}
-    follow_document(job_index, None, JobRecord(id="a", cluster="c", name="a", job_id="8", **ended))
-    rows = {part["job_id"]: build_waiting_job(**part) for part in parts}
-    body = JobList(ReportIndex(folder)).get_body("c", 1, rows, job_index, "2026-03-01T00:00:00Z")
-    assert [row["job_id"] for row in orjson.loads(body.data)] == job_ids, why
 
 
 # --- the list of runs, a window at a time -----------------------------------------------------------------------------
