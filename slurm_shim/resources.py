@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from slurm_shim.ids import count_tasks, expand_hosts
@@ -22,11 +23,13 @@ def summarize_partitions(
     by_name = {node["name"]: node for node in nodes}
     at_work = [job for job in jobs if job["state"] not in WAITING and job["state"] not in FINISHED]
     used = count_gpus_in_use(by_name, at_work)
+    running = Counter[str]()
+    for names, number in Counter(map(itemgetter("partition"), at_work)).items():
+        running.update(dict.fromkeys(names.split(","), number))
     rows = []
     for partition in sorted(partitions, key=lambda partition: partition["name"]):
         members = [by_name[name] for name in partition["nodes"] if name in by_name]
-        running = sum(1 for job in at_work if partition["name"] in job["partition"].split(","))
-        rows.append(_build_row(partition["name"], members, used, running))
+        rows.append(_build_row(partition["name"], members, used, running[partition["name"]]))
     return rows
 
 
@@ -91,6 +94,9 @@ def _split_gpus(job: Job, nodes: Mapping[str, Node]) -> dict[str, int]:
     return {name: each + (1 if place < left else 0) for place, name in enumerate(names)}
 
 
+_get_kind = itemgetter("partition", "state", "array_task_id")
+
+
 class ClusterCounts(NamedTuple):
     """The whole cluster in numbers, tasks of arrays counted one by one.
 
@@ -114,17 +120,12 @@ class ClusterCounts(NamedTuple):
 def count_cluster(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Sequence[Job]) -> ClusterCounts:
     """Count nodes, jobs and what they use."""
     queue: Counter[tuple[str, str]] = Counter()
-    waiting: list[int] = []
-    at_work = []
-    for job in jobs:
-        state = job["state"]
-        if state in FINISHED:
-            continue
-        queue[job["partition"] or "", state] += count_tasks(job["array_task_id"])
-        if state not in WAITING:
-            at_work.append(job)
-        elif job["submit_time"]:
-            waiting.append(job["submit_time"])
+    # There are few kinds of tens of thousands of jobs.
+    for (partition, state, tasks), number in Counter(map(_get_kind, jobs)).items():
+        if state not in FINISHED:
+            queue[partition or "", state] += number * count_tasks(tasks)
+    waiting = [job["submit_time"] for job in jobs if job["state"] in WAITING and job["submit_time"]]
+    at_work = [job for job in jobs if job["state"] not in WAITING and job["state"] not in FINISHED]
     states: Counter[str] = Counter()
     for (_partition, state), number in queue.items():
         states[state] += number

@@ -32,11 +32,16 @@ class _Known(NamedTuple):
     ended: bool
 
 
+# One of each, for all rows of which the same was counted.
+_SHARED: dict[_Known, _Known] = {}
+
+
 class JobCounter:
     """The counts of one cluster.
 
     Events from before `since` (epoch seconds of SLURM's clock) are counted already. Without counts of an earlier life
-    all ends that SLURM remembers count into `finished`, but not as events.
+    all ends that SLURM remembers count into `finished`, but not as events. `has_followed` says whether anything was
+    counted yet: the first time all jobs are to be told.
     """
 
     def __init__(self, since: float, finished: Mapping[str, int] | None = None) -> None:
@@ -45,7 +50,7 @@ class JobCounter:
         self.events = Events()
         self._known: dict[str, _Known] = {}
         self._groups: set[int] = set()
-        self._has_followed = False
+        self.has_followed = False
 
     def follow_jobs(self, changed: Iterable[str], jobs: Mapping[str, Job]) -> None:
         """Count what these jobs did; `jobs` are all rows by id."""
@@ -54,14 +59,14 @@ class JobCounter:
         for row in rows:
             self._follow_row(row, _get_whole(row) in fresh)
         self._groups |= fresh
-        self._has_followed = True
+        self.has_followed = True
 
     def _is_news(self, at: float) -> bool:
         """Return whether what happened at this time is not counted yet.
 
         SLURM's times are whole seconds: what nobody saw before may be of the second in which counting began.
         """
-        return at >= math.floor(self.since) if self._has_followed else at > self.since
+        return at >= math.floor(self.since) if self.has_followed else at > self.since
 
     def _follow_row(self, row: Job, is_fresh: bool) -> None:
         was_seen = row["job_id"] in self._known
@@ -89,13 +94,15 @@ class JobCounter:
                 events = events._replace(ended=events.ended + number)
             if is_news or not self.has_history:
                 self.finished[state] += number
-        self._known[row["job_id"]], self.events = known, events
+        self._known[row["job_id"]], self.events = _SHARED.setdefault(known, known), events
 
     def take_events(self, jobs: Mapping[str, Job]) -> Events:
         """Return the events since the last time, and forget jobs that have gone."""
         taken, self.events = self.events, Events()
-        self._known = {job_id: known for job_id, known in self._known.items() if job_id in jobs}
-        self._groups &= {_get_whole(row) for row in jobs.values()}
+        if gone := self._known.keys() - jobs.keys():
+            for job_id in gone:
+                del self._known[job_id]
+            self._groups &= {_get_whole(row) for row in jobs.values()}
         return taken
 
 

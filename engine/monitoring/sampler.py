@@ -26,6 +26,8 @@ log = logging.getLogger("sluice")
 
 # Old days are looked for so often, in samples.
 TIDY_AFTER = 60
+# So many jobs are looked at before others have their turn.
+AT_ONCE = 1000
 
 
 class Sampler:
@@ -64,9 +66,9 @@ class Sampler:
         if not self._is_loaded:
             return
         jobs = cluster.snapshot.jobs
-        if cluster in self._counters:
-            self._counters[cluster].follow_jobs(jobs if changed is None else changed, jobs)
-        elif cluster.snapshot.taken_at_epoch is not None:
+        if cluster in self._counters and self._counters[cluster].has_followed and changed is not None:
+            self._counters[cluster].follow_jobs(changed, jobs)
+        elif cluster in self._counters or cluster.snapshot.taken_at_epoch is not None:
             self.get_counter(cluster).follow_jobs(jobs, jobs)
 
     def get_counter(self, cluster: Cluster) -> JobCounter:
@@ -96,7 +98,7 @@ class Sampler:
         at = cluster.snapshot.taken_at_epoch
         if not cluster.is_answering or at is None or self._is_stale(cluster):
             return None
-        self.follow_jobs(cluster, None)
+        await self._follow_all(cluster)
         counter, counts = self.get_counter(cluster), cluster.counts
         events = counter.take_events(cluster.snapshot.jobs)
         has_nodes = cluster.snapshot.nodes_error is None and bool(cluster.snapshot.nodes)
@@ -119,6 +121,13 @@ class Sampler:
             if self._failures.admit("samples"):
                 log.warning("a sample could not be written: %s", problem)
         return sample
+
+    async def _follow_all(self, cluster: Cluster) -> None:
+        """Count what was not told, as after a failure; let others work meanwhile."""
+        job_ids = list(cluster.snapshot.jobs)
+        for at in range(0, len(job_ids), AT_ONCE):
+            self.follow_jobs(cluster, job_ids[at : at + AT_ONCE])
+            await asyncio.sleep(0)
 
     def _is_stale(self, cluster: Cluster) -> bool:
         """Return whether the snapshot was sampled already, or is too old."""

@@ -10,10 +10,10 @@ was away gets each of them once.
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Literal, NamedTuple
 
 from store.jsons import dump_json
@@ -105,36 +105,50 @@ class ChangeLog:
         self.limit = limit
         self.number = 0
         self.forgotten = 0
-        self._changes: OrderedDict[tuple[str, str | None, str], Change] = OrderedDict()
+        self._newest: OrderedDict[tuple[str, str | None, str], Change] = OrderedDict()
+        # The same by number, with gaps where a newer one of the resource has come.
+        self._numbers: list[int] = []
+        self._line: list[Change | None] = []
 
     def add(self, kind: str, id: str, action: Action, make_row: MakeRow, parent: str | None = None) -> Change:
         """Number a change and put it in place of what was known of its resource."""
         self.number += 1
         change = Change(self.number, kind, id, parent, action, make_row)
-        self._changes.pop(change.key, None)
-        self._changes[change.key] = change
-        if len(self._changes) > self.limit:
-            _key, oldest = self._changes.popitem(last=False)
+        self._leave_gap(self._newest.pop(change.key, None))
+        self._newest[change.key] = change
+        if len(self._newest) > self.limit:
+            _key, oldest = self._newest.popitem(last=False)
             self.forgotten = oldest.number
+            self._leave_gap(oldest)
+        if len(self._line) > 2 * self.limit:
+            self._line = list(self._newest.values())
+            self._numbers = [kept.number for kept in self._newest.values()]
+        else:
+            self._line.append(change)
+            self._numbers.append(change.number)
         return change
+
+    def _leave_gap(self, change: Change | None) -> None:
+        if change is not None:
+            self._line[bisect_left(self._numbers, change.number)] = None
 
     def is_newest(self, change: Change) -> bool:
         """Tell whether nothing newer is known of the resource."""
-        return self._changes.get(change.key) is change
+        return self._newest.get(change.key) is change
 
     def list_after(self, number: int, wanted: Filter, limit: int) -> list[Change]:
         """List the first wanted changes after this number, oldest first."""
-        newer = [change for change in self._list_newest_first(number) if wanted.accepts(change)]
-        return list(islice(reversed(newer), limit))
-
-    def _list_newest_first(self, number: int) -> Iterator[Change]:
-        for change in reversed(self._changes.values()):
-            if change.number <= number:
-                return
-            yield change
+        found: list[Change] = []
+        for at in range(bisect_right(self._numbers, number), len(self._line)):
+            change = self._line[at]
+            if change is not None and wanted.accepts(change):
+                found.append(change)
+                if len(found) == limit:
+                    break
+        return found
 
     def __len__(self) -> int:
-        return len(self._changes)
+        return len(self._newest)
 
 
 # --- how readers are told -------------------------------------------------------------------------------------------
