@@ -1,6 +1,7 @@
 """Free memory, which is given back to the system.
 
 The C library keeps what thousands of TLS handshakes have left in pieces, and would take more for the next thousands.
+Left to itself it also gives each thread memory of its own, and keeps whole lists that nobody needs any more.
 """
 
 from __future__ import annotations
@@ -11,6 +12,10 @@ from typing import Any
 
 # Of less it makes no difference; to give this much back takes some 40 ms.
 MUCH_BYTES = 64_000_000
+
+
+# mallopt(3): what malloc.h calls the options, and their values. Two threads at work at once is what there is at most.
+OPTIONS = {"M_ARENA_MAX": (-8, 2), "M_TRIM_THRESHOLD": (-1, 4_000_000), "M_MMAP_THRESHOLD": (-3, 1_000_000)}
 
 
 class Counts(ctypes.Structure):
@@ -30,6 +35,13 @@ def find_library() -> Any:
         return None
     library.mallinfo2.restype = Counts
     return library
+
+
+def bound_memory() -> None:
+    """Bound what is kept of memory that is free; to be called before threads start."""
+    if (library := find_library()) is not None:
+        for option, value in OPTIONS.values():
+            library.mallopt(option, value)
 
 
 def give_back_memory(known_bytes: int) -> int:

@@ -22,6 +22,7 @@ from granian.server.embed import Server
 
 from http_server.connections import end_connections, watch_connections
 from http_server.descriptors import raise_limit
+from http_server.memory import bound_memory
 from http_server.tls import INNER_ADDRESS, Front, Tls, make_context
 from http_server.upgrades import Upgraded, make_answer
 from store.collecting import keep_collections_short
@@ -54,6 +55,7 @@ def serve_app(app: App, lifespan: Lifespan, address: str, port: int, tls: Tls | 
 
     That is as programs do: by the signal SIGTERM, or well after Ctrl-C; with status 3 when the app does not start.
     """
+    bound_memory()
     serving = Serving(app, lifespan, address, port, tls)
     try:
         uvloop.run(serving.run())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import jsonschema_rs
@@ -132,3 +134,15 @@ def test_a_body_has_no_millions_of_parts(why: str, data: bytes, is_taken: bool) 
         return
     with pytest.raises(NotJson, match="more than 250000 lists and objects"):
         parse_json(data)
+
+
+def test_json_that_is_kept_takes_no_more_memory_than_it_is_long() -> None:
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [dump_json({"number": number}) for number in range(1000)]
+        each = (tracemalloc.get_traced_memory()[0] - before) / len(kept)
+    finally:
+        tracemalloc.stop()
+    assert each < 500, "orjson alone leaves some thousand bytes behind each"
