@@ -7,6 +7,7 @@ snapshot    one shared, always recent state of queue and nodes: N viewers cost o
 cluster     one cluster under a name that tells its jobs from those of other clusters
 resources   pure: GPUs and nodes per partition                  script  pure: job dict -> batch script
 directives  pure: what a script asks of sbatch                  script_checks  what is wrong with a script
+starting/   the small process that starts all programs
 remote/     the same commands over SSH, and copies of folders by rsync
 embedded/, bin/   SLURM's programs without SLURM, chosen by PATH alone
 """

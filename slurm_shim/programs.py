@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import gc
-import logging
 import os
 import pwd
 import resource
@@ -23,14 +21,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import IO
 
-import sh
-
 from slurm_shim.errors import AnswerTooLarge, ClusterUnreachable, SlurmUnreachable
+from slurm_shim.starting.starter import STARTER, Program, Request, StartError
 from slurm_shim.threads import require_memory
-
-# sh writes every argv to its log at INFO, comments and names of people's jobs among them.
-logging.getLogger("sh").setLevel(logging.WARNING)
-
 
 # The soft limit of descriptors that this process began with; the server raises its own later.
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -38,8 +31,7 @@ _WAITING = "SLURM gave no answer and is not asked again yet: "
 _LOOK_S = 0.05  # how often it is looked whether a program has said enough
 _LAST_WORDS_S = 0.5  # what it may then take to end by itself
 _MOST_LOOKED_AT = 65_536
-# What must be free before a program is started: for the pipes and threads of several that start at once.
-_SPARE_DESCRIPTORS, _SPARE_THREADS = 32, 4
+_KILL_S = 10.0  # what it may take to be ended
 # What the lack of descriptors, threads or memory raises.
 STARVED = (OSError, RuntimeError, MemoryError)
 
@@ -169,30 +161,13 @@ def run_program(
     """
     with contextlib.ExitStack() as opened:
         try:
+            require_memory()
             given, out, err = (opened.enter_context(_open_memory_file(content)) for content in (stdin, b"", b""))
-            require_room(given.fileno())
+            files = given.fileno(), out.fileno(), err.fileno()
+            request = Request(program, argv[1:], environment, files, DESCRIPTORS, hold_fd, most_bytes)
+            started = opened.enter_context(STARTER.start(request))
         except STARVED as error:
-            raise _make_start_error(argv[0], error) from None
-        try:
-            started = sh.Command(program)(
-                *argv[1:],
-                _in=given,
-                _out=out,
-                _err=err,
-                _env=dict(environment),
-                _tty_out=False,
-                _encoding="utf-8",
-                _decode_errors="replace",
-                _new_session=True,  # Ctrl-C in the server's terminal must not reach an sbatch in flight
-                _close_fds=False,
-                _preexec_fn=lambda: _prepare_child(hold_fd, most_bytes),
-                _bg=True,
-                _bg_exc=False,
-            )
-        except (sh.ForkException, *STARVED) as error:
-            gc.enable()  # which sh leaves disabled when it fails halfway
-            # No thread could be started for a program that runs already.
-            raise _make_start_error(argv[0], error, uncertain=isinstance(error, RuntimeError)) from None
+            raise make_start_error(argv[0], StartError(describe_lack(error), uncertain=False)) from None
         has_enough = None if is_enough is None else lambda: is_enough(os.pread(out.fileno(), _MOST_LOOKED_AT, 0))
         try:
             code = _wait_for_end(started, timeout_s, has_enough)
@@ -201,34 +176,20 @@ def run_program(
             if most_taken_bytes is not None and os.fstat(out.fileno()).st_size > most_taken_bytes:
                 raise AnswerTooLarge(argv[0], most_taken_bytes)
             return Outcome(code, _read_all(out), _read_all(err))
+        except StartError as error:
+            raise make_start_error(argv[0], error) from None
         except STARVED as error:
-            text = f"{argv[0]} was lost sight of: {_describe(error)}"
-            raise ClusterUnreachable(argv[0], text, uncertain=True) from None
+            raise make_start_error(argv[0], StartError(describe_lack(error), uncertain=True)) from None
 
 
-def require_room(fd: int) -> None:
-    """Raise an error of STARVED unless a program can be started.
-
-    Where sh itself fails halfway, it leaves descriptors open, and a program that nobody waits for.
-    """
-    spare, release = list[int](), threading.Event()
-    try:
-        require_memory()
-        for _ in range(_SPARE_DESCRIPTORS):
-            spare.append(os.dup(fd))
-        for _ in range(_SPARE_THREADS):
-            threading.Thread(target=release.wait, daemon=True).start()
-    finally:
-        release.set()
-        for descriptor in spare:
-            os.close(descriptor)
+def make_start_error(name: str, error: StartError) -> ClusterUnreachable:
+    """Make the error for a program that nobody could start, or follow."""
+    what = "was lost sight of" if error.uncertain else "could not be started"
+    return ClusterUnreachable(name, f"{name} {what}: {error.text}"[-500:], error.uncertain)
 
 
-def _make_start_error(name: str, error: Exception, uncertain: bool = False) -> SlurmUnreachable:
-    return ClusterUnreachable(name, f"{name} could not be started: {_describe(error)}"[-500:], uncertain)
-
-
-def _describe(error: Exception) -> str:
+def describe_lack(error: Exception) -> str:
+    """Describe what was lacking, see STARVED."""
     return getattr(error, "strerror", None) or str(error) or "out of memory"
 
 
@@ -248,68 +209,24 @@ def build_user_environment() -> dict[str, str]:
     return built
 
 
-def restore_descriptors() -> None:
-    """Let a program inherit 0 to 2 only, and the first limit of descriptors.
-
-    One that uses select() would suffer from more than 1,024. Runs between fork and exec, where `sh` must close nothing:
-    with connections in every place below the lower limit it could not list what there is.
-    """
-    for number in map(int, os.listdir("/dev/fd")):  # noqa: PTH208 - the names are enough
-        with contextlib.suppress(OSError):  # that of the list itself
-            os.set_inheritable(number, number <= 2)
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != DESCRIPTORS:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (DESCRIPTORS, hard))
-
-
 @functools.cache  # of a moment without descriptors getpwuid says that there is no such user
 def _find_account(uid: int) -> tuple[str, str, str]:
     entry = pwd.getpwuid(uid)
     return entry.pw_name, entry.pw_dir, entry.pw_shell
 
 
-def _prepare_child(hold_fd: int | None, most_bytes: int | None) -> None:
-    # Runs between fork and exec. sh lets background programs ignore SIGHUP, and they would pass that on to jobs.
-    signals.signal(signals.SIGHUP, signals.SIG_DFL)
-    restore_descriptors()
-    if hold_fd is not None:
-        os.set_inheritable(hold_fd, True)
-    if most_bytes is not None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most_bytes, most_bytes))
-
-
-def _wait_for_end(started: sh.RunningCommand, timeout_s: float, has_enough: Callable[[], bool] | None) -> int | None:
-    # The exit code, None for a program that was ended. Not sh's own _timeout, whose watcher looks every 100 ms only and
-    # makes the shortest call that long.
-    ended, was_killed = threading.Event(), False
-
-    def watch() -> None:
-        nonlocal was_killed
-        until, look_s = time.monotonic() + timeout_s, timeout_s if has_enough is None else _LOOK_S
-        while (left_s := until - time.monotonic()) > 0 and not (has_enough and has_enough()):
-            if ended.wait(min(left_s, look_s)):
-                return
-        if left_s > 0 and ended.wait(_LAST_WORDS_S):
-            return
-        was_killed = True
-        with contextlib.suppress(ProcessLookupError):  # it ended just now
-            os.killpg(started.pid, signals.SIGKILL)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    try:
-        watcher.start()
-    except RuntimeError:  # no thread: it would run without any bound
-        os.killpg(started.pid, signals.SIGKILL)
-        raise
-    try:
-        started.wait()
-        code = started.exit_code
-    except sh.ErrorReturnCode as error:
-        code = error.exit_code
-    finally:
-        ended.set()
-        watcher.join()
-    return None if was_killed else int(code)
+def _wait_for_end(started: Program, timeout_s: float, has_enough: Callable[[], bool] | None) -> int | None:
+    # The exit code, None for a program that was ended.
+    until, look_s = time.monotonic() + timeout_s, timeout_s if has_enough is None else _LOOK_S
+    while (left_s := until - time.monotonic()) > 0 and not (has_enough and has_enough()):
+        if (code := started.wait(min(left_s, look_s))) is not None:
+            return code
+    if left_s > 0 and (code := started.wait(_LAST_WORDS_S)) is not None:
+        return code
+    started.send_signal(signals.SIGKILL)
+    if started.wait(_KILL_S) is None:
+        raise StartError("it does not end", uncertain=True)
+    return None
 
 
 def _open_memory_file(content: bytes = b"") -> IO[bytes]:

@@ -18,13 +18,13 @@ import tempfile
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
-import sh
-
-from slurm_shim.errors import ClusterUnreachable, SyncFailed
-from slurm_shim.programs import STARVED, require_room, restore_descriptors
+from slurm_shim.errors import SyncFailed
+from slurm_shim.programs import DESCRIPTORS, STARVED, describe_lack, make_start_error
 from slurm_shim.remote import reasons
+from slurm_shim.starting.starter import STARTER, Program, Request, StartError
+from slurm_shim.threads import require_memory
 
 # Hidden files stay here, as in listings: they hold secrets and the state of tools. The rest is made anew over there.
 EXCLUDES = (".*", "__pycache__/", "*.pyc", "*.egg-info/", "node_modules/")
@@ -224,7 +224,7 @@ class Transfer:
         self.path = path or os.environ.get("PATH", os.defpath)
         self.progress = Progress()
         self._lock = threading.Lock()
-        self._started: sh.RunningCommand | None = None
+        self._started: Program | None = None
         self._stopped: str | None = None
 
     def run(self, longest_s: float = LONGEST_S) -> Progress:
@@ -239,29 +239,29 @@ class Transfer:
         environment |= {"PATH": self.path, "LC_ALL": "C"}
         try:
             return self._run(program, environment, longest_s)
+        except StartError as problem:
+            if problem.unfit:
+                raise SyncFailed(f"rsync could not be started: {problem.text}") from None
+            raise make_start_error("rsync", problem) from None
         except STARVED as problem:
-            raise ClusterUnreachable("rsync", f"rsync could not be started: {problem}", uncertain=True) from None
+            raise make_start_error("rsync", StartError(describe_lack(problem), uncertain=True)) from None
 
     def _run(self, program: str, environment: dict[str, str], longest_s: float) -> Progress:
         with tempfile.TemporaryFile() as err, contextlib.ExitStack() as opened:
-            require_room(err.fileno())
+            require_memory()
             reading, writing = os.pipe()
             progress = opened.enter_context(os.fdopen(reading, "rb", buffering=0))
             with os.fdopen(writing, "wb") as out, self._lock:
                 if self._stopped:
                     raise SyncFailed(self._stopped)
-                try:
-                    started = self._started = self._start(program, environment, out, err)
-                except sh.ForkException as problem:
-                    raise SyncFailed(f"rsync could not be started: {problem}"[:500]) from None
+                started = self._started = opened.enter_context(self._start(program, environment, out, err))
             timer = threading.Timer(longest_s, self.stop, [f"not done within {longest_s:g} s"])
             timer.daemon = True
             timer.start()
             try:
-                # Read here: through sh's own callbacks 30,000 files take 110 s instead of 7 s, and the last are lost.
                 while data := progress.read(65_536):
                     self.progress.feed(data.decode("latin-1"))
-                code = _wait_for_exit_code(started)
+                code = started.wait() or 0  # there is a code: it waits to the end
             finally:
                 timer.cancel()
             self.progress.feed("\n")
@@ -282,40 +282,14 @@ class Transfer:
         with self._lock:
             self._stopped = self._stopped or why
             started = self._started
-        if started is None or not started.is_alive():
+        if started is None:
             return
-        self._signal(started, signal.SIGTERM)
-        timer = threading.Timer(KILL_S, self._signal, [started, signal.SIGKILL])
+        started.send_signal(signal.SIGTERM)
+        timer = threading.Timer(KILL_S, started.send_signal, [signal.SIGKILL])
         timer.daemon = True
         timer.start()
 
-    @staticmethod
-    def _signal(started: sh.RunningCommand, which: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError, PermissionError):  # it has ended
-            if started.is_alive():
-                os.killpg(started.pid, which)
-
-    def _start(self, program: str, environment: dict[str, str], out: Any, err: Any) -> sh.RunningCommand:
+    def _start(self, program: str, environment: dict[str, str], out: IO[bytes], err: IO[bytes]) -> Program:
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - no path of ours
-            return sh.Command(program)(
-                *self.words[1:],
-                _in=nothing,
-                _out=out,
-                _err=err,
-                _env=environment,
-                _tty_out=False,
-                _encoding="utf-8",
-                _new_session=True,
-                _close_fds=False,
-                _preexec_fn=restore_descriptors,
-                _bg=True,
-                _bg_exc=False,
-            )
-
-
-def _wait_for_exit_code(started: sh.RunningCommand) -> int:
-    try:
-        started.wait()
-    except sh.ErrorReturnCode as error:
-        return int(error.exit_code)
-    return int(started.exit_code)
+            files = nothing.fileno(), out.fileno(), err.fileno()
+            return STARTER.start(Request(program, self.words[1:], environment, files, DESCRIPTORS))

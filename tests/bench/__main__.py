@@ -15,13 +15,14 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import answers, exports, page, readers, reports, sockets
+from tests.bench import answers, exports, page, readers, reports, sockets, submission
 from tests.bench.figures import HEAD, Bench
 from tests.bench.large import measures
 from tests.bench.simulations import following, merge, task_posts
 
 BENCHES: tuple[Bench, ...] = (
     *answers.BENCHES,
+    *submission.BENCHES,
     *readers.BENCHES,
     *sockets.BENCHES,
     *reports.BENCHES,

@@ -101,6 +101,10 @@ slurm_shim/test_commands.py
     sbatch prints an id and hangs: test_the_id_is_enough
     squeue prints something else: test_an_answer_of_another_form
 
+slurm_shim/starting/test_starter.py
+    kill -9 of the process that starts programs: test_what_was_under_way_when_it_died_is_uncertain
+    kill -9 of the server while a program runs: test_it_ends_with_the_server_and_programs_go_on
+
 slurm_shim/test_snapshot.py
     squeue fails: test_a_failed_query_changes_nothing_but_the_age
     accounting lags: test_not_known_to_accounting_counts_only_after_its_lag

@@ -8,8 +8,10 @@ import errno
 import os
 import resource
 import signal
+import subprocess
+import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ import pytest
 
 from slurm_shim import programs
 from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.starting import process
+from slurm_shim.starting.starter import Starter, StartError
 from slurm_shim.threads import start_threads
 from store import errors
 from store.disk.files import Files
@@ -120,20 +124,45 @@ def test_a_moment_without_memory(server: Server) -> None:
 # --- starting a program ----------------------------------------------------------------------------------------------
 
 
-def run_true() -> programs.Outcome:
+def run_cat() -> programs.Outcome:
     return programs.run_program("/bin/sh", ["sbatch", "-c", "cat"], {"PATH": "/bin"}, b"said", 60)
 
 
-def test_no_descriptor_is_lost_wherever_they_run_out() -> None:
+def run_cat_here() -> bytes:
+    """What the process that starts programs does, in this one; raises SlurmUnreachable as the server does then."""
+    with tempfile.TemporaryFile() as given, tempfile.TemporaryFile() as out:
+        given.write(b"said")
+        given.seek(0)
+        request = {"program": "/bin/sh", "words": ["-c", "cat"], "environment": {"PATH": "/bin"}}
+        request |= {"descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[0], "most_bytes": None}
+        fds: list[int] = []
+        process.ROOM = process.Room()
+        try:
+            for file in (given, out, out):
+                fds.append(os.dup(file.fileno()))
+            kind, said, uncertain = process.run_program(request, fds, process.Call())
+        finally:
+            process.close_all(fds)
+        if kind != "ended":
+            raise programs.make_start_error("sbatch", StartError(said, uncertain))
+        out.seek(0)
+        return out.read()
+
+
+@pytest.mark.parametrize("run", [lambda: run_cat().out, run_cat_here], ids=["in the server", "where it is started"])
+def test_no_descriptor_is_lost_wherever_they_run_out(run: Callable[[], bytes]) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    assert run_true().out == b"said"
+    assert run() == b"said"
     before, highest = count_descriptors("self"), max(int(path.name) for path in Path("/proc/self/fd").iterdir())
     failures = 0
-    limits = range(before, highest + 45)
+    limits = range(before, highest + 80)
     for limit in limits:
         resource.setrlimit(resource.RLIMIT_NOFILE, (limit, hard))
         try:
-            run_true()
+            run()
+        except OSError as problem:  # of the test's own files
+            failures += 1
+            assert problem.errno == errno.EMFILE
         except SlurmUnreachable as problem:
             failures += 1
             assert "sbatch could not be started: Too many open files" in str(problem) and not problem.uncertain
@@ -143,22 +172,26 @@ def test_no_descriptor_is_lost_wherever_they_run_out() -> None:
     assert count_descriptors("self") == before
 
 
-def test_a_program_has_the_first_limit_and_no_descriptor_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_has_the_first_limit_and_no_descriptor_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(programs, "DESCRIPTORS", 40)
-    ours = [os.dup(2) for _ in range(100)]  # more than the program may have
+    held = os.open(tmp_path / "held", os.O_RDWR | os.O_CREAT)
+    ours = [held, *(os.dup(2) for _ in range(100))]  # more than the program may have
     try:
         for number in ours:
             os.set_inheritable(number, True)
-        words = ["sbatch", "-c", "ulimit -Sn; cd /proc/self/fd; echo *"]
-        ended = programs.run_program("/bin/sh", words, {"PATH": "/bin"}, b"", 60, hold_fd=ours[0])
+        words = ["sbatch", "-c", "ulimit -Sn; cd /proc/$$/fd; for number in *; do readlink $number; done"]
+        ended = programs.run_program("/bin/sh", words, {"PATH": "/bin"}, b"", 60, hold_fd=held)
     finally:
         for number in ours:
             os.close(number)
-    limit, *numbers = map(int, ended.out.split())
-    assert limit == 40 and set(numbers) & set(ours) == {ours[0]}, ended
+    limit, *files = ended.out.decode().splitlines()
+    own = "/memfd:sluice (deleted)"
+    assert limit == "40" and sorted(files) == [own, own, own, str(tmp_path / "held")], ended
 
 
-@pytest.mark.parametrize("left", range(9))
+@pytest.mark.parametrize("left", range(8))
 def test_any_thread_may_be_the_last(left: int, monkeypatch: pytest.MonkeyPatch) -> None:
     start, started = threading.Thread.start, []
 
@@ -171,34 +204,55 @@ def test_any_thread_may_be_the_last(left: int, monkeypatch: pytest.MonkeyPatch) 
     with monkeypatch.context() as patched:
         patched.setattr(threading.Thread, "start", start_while_some_are_left)
         try:
-            assert run_true().out == b"said"
-            assert left >= 8, "it needs more threads than that"
+            assert run_cat_here() == b"said"
+            assert left >= 7, "it needs more threads than that"
         except SlurmUnreachable as problem:
             # Who finds its child gone as well tells that: it was lost sight of.
             assert "can't start new thread" in str(problem) or "lost sight of" in str(problem)
             # What may have been started may have submitted something.
-            assert problem.uncertain == (left >= programs._SPARE_THREADS)
-    assert run_true().out == b"said"
+            assert problem.uncertain == (left >= process.SPARE_THREADS)
+    assert run_cat_here() == b"said"
 
 
-STARVATIONS: list[tuple[str, str, Exception]] = [
-    ("no memory for a process", "fork", OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))),
-    ("no process more", "fork", OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))),
-    ("no descriptor in the whole machine", "memfd_create", OSError(errno.ENFILE, os.strerror(errno.ENFILE))),
-    ("no memory for Python", "memfd_create", MemoryError()),
+STARVATIONS: list[tuple[str, str, Callable[[], Any], Exception]] = [
+    ("no memory for a process", "fork", run_cat_here, OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))),
+    ("no process more", "fork", run_cat_here, OSError(errno.EAGAIN, os.strerror(errno.EAGAIN))),
+    ("no descriptor in the whole machine", "memfd_create", run_cat, OSError(errno.ENFILE, os.strerror(errno.ENFILE))),
+    ("no memory for Python", "memfd_create", run_cat, MemoryError()),
 ]
 
 
-@pytest.mark.parametrize(("call", "error"), [row[1:] for row in STARVATIONS], ids=[row[0] for row in STARVATIONS])
-def test_what_a_start_may_lack(call: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("call", "run", "error"), [row[1:] for row in STARVATIONS], ids=[row[0] for row in STARVATIONS]
+)
+def test_what_a_start_may_lack(
+    call: str, run: Callable[[], Any], error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(*_arguments: Any) -> Any:
         raise error
 
     with monkeypatch.context() as patched:
         patched.setattr(os, call, fail)
         with pytest.raises(SlurmUnreachable, match=r"sbatch could not be started: .*(memory|unavailable|open files)"):
-            run_true()
-    assert run_true().out == b"said"
+            run()
+    run()
+
+
+@pytest.mark.parametrize("error", [OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)), MemoryError()], ids=type)
+def test_the_process_that_starts_programs_cannot_be_started(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "STARTER", Starter())
+    before = count_descriptors("self")
+
+    def fail(*_arguments: Any, **_more: Any) -> Any:
+        raise error
+
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess, "Popen", fail)
+        with pytest.raises(SlurmUnreachable, match=r"sbatch could not be started: .*memory") as caught:
+            run_cat()
+    assert not caught.value.uncertain and count_descriptors("self") == before
+    assert run_cat().out == b"said"
+    programs.STARTER.close()
 
 
 # --- what goes on ----------------------------------------------------------------------------------------------------

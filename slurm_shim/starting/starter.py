@@ -1,0 +1,194 @@
+"""The process that starts programs, as the server knows it.
+
+It is started with the first program and again when it has died, and ends with the server.
+"""
+
+from __future__ import annotations
+
+import array
+import atexit
+import contextlib
+import itertools
+import json
+import os
+import select
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
+from pathlib import Path
+
+PROCESS = Path(__file__).with_name("process.py")
+_END_S = 5.0  # what it may take to end once its socket is closed
+_PIECE_BYTES = 65_536
+
+
+class StartError(Exception):
+    """A program could not be started, or nobody knows what became of it.
+
+    `uncertain` says that it may have been started, `unfit` that it is no program that can be run.
+    """
+
+    def __init__(self, text: str, uncertain: bool, unfit: bool = False) -> None:
+        super().__init__(text)
+        self.text, self.uncertain, self.unfit = text, uncertain, unfit
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be run, and with what.
+
+    `files` are descriptors of standard input, output and error; `hold_fd` is inherited; `descriptors` is the soft limit
+    of these, `most_bytes` what may be written into one file.
+    """
+
+    program: str
+    words: Sequence[str]
+    environment: Mapping[str, str]
+    files: tuple[int, int, int]
+    descriptors: int
+    hold_fd: int | None = None
+    most_bytes: int | None = None
+
+    def pack(self) -> bytes:
+        """Pack it for the process that starts it."""
+        given = {"program": self.program, "words": [*self.words], "environment": {**self.environment}}
+        packed = json.dumps(given | {"descriptors": self.descriptors, "most_bytes": self.most_bytes}).encode()
+        return len(packed).to_bytes(8, "big") + packed
+
+
+class Program:
+    """A program that was asked for; use it as a context."""
+
+    def __init__(self, starter: Starter, number: int, connection: socket.socket) -> None:
+        self._starter, self._number, self._connection = starter, number, connection
+        self._received = bytearray()
+        self._exit_code: int | None = None
+
+    def __enter__(self) -> Program:
+        return self
+
+    def __exit__(self, *_problem: object) -> None:
+        self._connection.close()
+
+    def wait(self, seconds: float | None = None) -> int | None:
+        """Wait for its end and return its exit code; None while it runs.
+
+        Raises StartError.
+        """
+        until = None if seconds is None else time.monotonic() + seconds
+        poll = select.poll()
+        poll.register(self._connection, select.POLLIN)
+        while self._exit_code is None:
+            left_s = None if until is None else max(0.0, until - time.monotonic())
+            if not poll.poll(None if left_s is None else 1000 * left_s):
+                return None
+            try:
+                piece = self._connection.recv(_PIECE_BYTES)
+            except OSError:
+                piece = b""
+            self._received += piece
+            if not piece:
+                self._exit_code = self._read_reply()
+        return self._exit_code
+
+    def _read_reply(self) -> int:
+        if not self._received:
+            raise StartError("the process that starts programs has ended", uncertain=True)
+        kind, said, uncertain = json.loads(self._received)
+        if kind != "ended":
+            raise StartError(said, uncertain, kind == "unfit")
+        return int(said)
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal to it and all that it has started; not once it has ended."""
+        self._starter.send_signal(self._number, number)
+
+
+class Starter:
+    """Starts programs in a small process of its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._socket: socket.socket | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, request: Request) -> Program:
+        """Start a program; raise StartError, or OSError for what is lacking."""
+        ours, theirs = socket.socketpair()
+        program = Program(self, next(self._numbers), ours)
+        try:
+            with theirs:
+                held = [] if request.hold_fd is None else [request.hold_fd]
+                self._hand_over(program._number, [theirs.fileno(), *request.files, *held])
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: there is no reply
+                ours.sendall(request.pack())
+        except BaseException:
+            ours.close()
+            raise
+        return program
+
+    def send_signal(self, number: int, signal_number: int) -> None:
+        """Send a signal to the program of this number, where it runs."""
+        with self._lock, contextlib.suppress(OSError):
+            if self._socket is not None:
+                self._socket.send(json.dumps([number, signal_number]).encode())
+
+    def _hand_over(self, number: int, fds: list[int]) -> None:
+        message = json.dumps([number, 0]).encode()
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+        with self._lock:
+            if self._socket is not None:
+                try:
+                    self._socket.sendmsg([message], rights)
+                except (BrokenPipeError, ConnectionResetError):  # it has died, and has not taken this
+                    self._end_process()
+                else:
+                    return
+            self._start_process().sendmsg([message], rights)
+
+    def _start_process(self) -> socket.socket:
+        found = PathFinder.find_spec("sh")
+        assert found is not None and found.origin is not None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            words = ["-X", "utf8", "-I", "-S", str(PROCESS), str(theirs.fileno()), str(Path(found.origin).parents[1])]
+            try:
+                self._process = subprocess.Popen(
+                    [sys.executable, *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    env={key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ},
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,  # no signal of the server's terminal reaches it
+                )
+            except BaseException:
+                ours.close()
+                raise
+        self._socket = ours
+        return ours
+
+    def close(self) -> None:
+        """End the process; programs that it has started go on."""
+        with self._lock:
+            if self._socket is not None:
+                self._end_process()
+
+    def _end_process(self) -> None:
+        assert self._socket is not None and self._process is not None
+        self._socket.close()
+        self._socket = None
+        try:
+            self._process.wait(_END_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+
+STARTER = Starter()
+atexit.register(STARTER.close)

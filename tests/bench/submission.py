@@ -1,0 +1,181 @@
+"""Submissions over HTTP beside raw sbatch on a real SLURM, with no and with many open jobs; and what these cost."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import json
+import os
+import resource
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from tests.app_server import Server
+from tests.bench.figures import Bench, Figure
+from tests.cluster import real
+
+TICKS = os.sysconf("SC_CLK_TCK")
+SCRIPT = "#!/bin/bash\n#SBATCH --hold\ntrue\n"
+BODY = json.dumps({"name": "held", "script_content": SCRIPT}).encode()
+MANY, AT_ONCE = 5000, 16
+ROUNDS, ALONE, TOGETHER = 5, 10, 160
+IDLE_S = 10.0
+SILENT = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+Work = Callable[[int, int], None]  # do so many, so many at once
+
+
+# --- what is measured ------------------------------------------------------------------------------------------------
+
+
+def read_tree_cpu_s(pid: int) -> float:
+    """Read the CPU of a process, its living children, and those that they have waited for."""
+    below = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
+    return read_cpu_s(pid) + sum(map(read_tree_cpu_s, below))
+
+
+def read_cpu_s(pid: int) -> float:
+    """Read the CPU of a process and of the children that it has waited for."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:15])) / TICKS
+
+
+def read_own_cpu_s(pid: int) -> float:
+    """Read the CPU of a process alone."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(map(int, fields[11:13])) / TICKS
+
+
+def read_children_cpu_s() -> float:
+    """Read the CPU of all that this process has started and waited for."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+async def post(port: int, body: bytes, count: int, at_once: int) -> None:
+    """Post so many jobs, so many at once."""
+    request = (
+        f"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n\r\n"
+    ).encode() + body
+    left = iter(range(count))
+
+    async def post_in_turn() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for _ in left:
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            answer = await reader.readexactly(int(length.split(b":")[1]))
+            assert head.startswith(b"HTTP/1.1 201"), head + answer
+        writer.close()
+
+    await asyncio.gather(*(post_in_turn() for _ in range(at_once)))
+
+
+def submit_over_http(server: Server, count: int, at_once: int) -> None:
+    """Submit jobs over HTTP."""
+    asyncio.run(post(server.port, BODY, count, at_once))
+
+
+def submit_raw(environment: dict[str, str], count: int, at_once: int) -> None:
+    """Submit the same jobs by sbatch alone."""
+
+    def submit(number: int) -> None:
+        words = ["sbatch", "--parsable", "--job-name=raw", f"--comment=raw:{number:032x}", "--output=/dev/null"]
+        subprocess.run(words, input=SCRIPT.encode(), env=environment, stdout=subprocess.PIPE, check=True)
+
+    with ThreadPoolExecutor(at_once) as threads:
+        list(threads.map(submit, range(count)))
+
+
+def take_s(work: Work, count: int, at_once: int) -> float:
+    """Measure how long one of so many takes on average."""
+    began = time.monotonic()
+    work(count, at_once)
+    return (time.monotonic() - began) / count
+
+
+def compare_submissions(server: Server, environment: dict[str, str], when: str) -> Iterator[Figure]:
+    """Compare ours and raw ones in turn, round by round."""
+    assert server.process is not None
+    pid = server.process.pid
+    ours, raw = functools.partial(submit_over_http, server), functools.partial(submit_raw, environment)
+    times, costs = [], []
+    for _ in range(ROUNDS):
+        began, raw_began = read_tree_cpu_s(pid), read_children_cpu_s()
+        times.append((take_s(ours, ALONE, 1), take_s(raw, ALONE, 1)))
+        costs.append((read_tree_cpu_s(pid) - began, read_children_cpu_s() - raw_began))
+    mine, others = (1000 * statistics.median(column) for column in zip(*times, strict=True))
+    yield Figure(f"submit, c=1, {when}", "ms", mine, others, 3, is_most=True)
+    mine, others = (1000 * sum(column) / ROUNDS / ALONE for column in zip(*costs, strict=True))
+    yield Figure(f"the same, CPU with all that it starts, {when}", "ms", mine, others, 3, is_most=True)
+    times = [(take_s(ours, TOGETHER, AT_ONCE), take_s(raw, TOGETHER, AT_ONCE)) for _ in range(ROUNDS)]
+    mine, others = (1 / statistics.median(column) for column in zip(*times, strict=True))
+    yield Figure(f"submit, c={AT_ONCE}, {when}", "/s", mine, others, 0.5)
+    subprocess.run(["scancel", "--name=raw"], env=environment, check=True, stdin=subprocess.DEVNULL)
+
+
+def measure_submissions(folder: Path) -> Iterator[Figure]:
+    """Compare submissions on a real SLURM that is started for it."""
+    if absent := real.missing() or (["the right to start it (root)"] if os.geteuid() else []):
+        print(f"submissions are not measured: no {', '.join(absent)} here")
+        return
+    place = Path(tempfile.mkdtemp(prefix="bench-"))  # of a short name, and one that munged may enter
+    place.chmod(0o755)
+    cluster = real.Cluster(place / "slurm", nodes=1)
+    server: Server | None = None
+    try:
+        cluster.up(want_install=False)
+        environment = {"PATH": real.PATH, "HOME": "/root", **cluster.env}
+        server = Server(folder / "store", "slurm", PATH=real.PATH, **cluster.env)
+        server.start()
+        yield from compare_submissions(server, environment, "no open jobs")
+        submit_over_http(server, MANY, AT_ONCE)
+        yield from compare_submissions(server, environment, f"{MANY:,} open")
+    finally:
+        if server is not None and server.process is not None:
+            server.end()  # none of its jobs runs
+        cluster.down()
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def measure_idle_ms(pid: int) -> float:
+    """Measure the CPU per second while nobody calls."""
+    began = read_own_cpu_s(pid)
+    time.sleep(IDLE_S)
+    return 1000 * (read_own_cpu_s(pid) - began) / IDLE_S
+
+
+def measure_open_jobs(folder: Path) -> Iterator[Figure]:
+    """Measure what open jobs at rest cost the server itself, on the embedded cluster."""
+    server = Server(folder / "store", "embedded")
+    (server.store / "config.yaml").write_text("cluster: {execute: false}\npoll: {min_s: 2, max_s: 2}\n")
+    try:
+        server.start()
+        assert server.process is not None
+        pid, idle, submits = server.process.pid, [], []
+        for count in (0, MANY):
+            submit_over_http(server, count, AT_ONCE)
+            measure_idle_ms(pid)  # until the list is there
+            idle.append(statistics.median(measure_idle_ms(pid) for _ in range(3)))
+            began = read_own_cpu_s(pid)
+            submit_over_http(server, 100, 1)
+            submits.append(10 * (read_own_cpu_s(pid) - began))
+        yield Figure(f"own CPU of an idle second, {MANY:,} open jobs : none", "ms", idle[1], max(idle[0], 1), None)
+        yield Figure(f"own CPU of a submit, {MANY:,} open jobs : none", "ms", submits[1], submits[0], 1.5, is_most=True)
+    finally:
+        if server.process is not None:
+            server.end()
+        server.http.close()
+
+
+BENCHES = (
+    Bench("submissions", "submitting over HTTP beside raw sbatch on a real SLURM", measure_submissions),
+    Bench("open-jobs", "what thousands of open jobs cost", measure_open_jobs),
+)
