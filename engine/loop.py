@@ -48,6 +48,8 @@ RECONCILERS: dict[str, Callable[[Server, str], Awaitable[Any]]] = {
 BY_NAME = {kind.name: kind for kind in KINDS}
 # A pass is made at least so often: for times that come, and for files in the inbox that nobody reports.
 PASS_S = 0.5
+# Between two passes, so that many changes at once make few.
+REST_S = 0.02
 # After so many documents were begun others have their turn, as when everything is looked at after a start.
 AT_ONCE = 20
 TIDY_S = 3600.0
@@ -60,6 +62,7 @@ async def run_forever(server: Server) -> None:
     while True:
         server.wake.clear()
         await reconcile(server)
+        await asyncio.sleep(REST_S)
         await wait_for_event(server.wake, PASS_S)
 
 

@@ -58,6 +58,8 @@ from store.workflow_files import names
 Checked = TypeVar("Checked")
 # Of simulations, as somebody has asked for them.
 STATES_BYTES = 8_000_000
+# Calls of SLURM's programs at once; of submissions there are fewer, see slurm_shim.cluster.
+SLURM_CALLS = 24
 # A workflow as large as the store takes needs half of it.
 CHECK_S = 10.0
 
@@ -88,7 +90,7 @@ class Server:
         self.renderer = Renderer()
         self.callers = Callers(settings.host, settings.allowed_hosts, settings.always_ask == "yes")
         self.store = make_store(settings, self.renderer)
-        self.pool, self.check_pool = start_threads(8, "slurm"), start_threads(2, "checks")
+        self.pool, self.check_pool = start_threads(SLURM_CALLS, "slurm"), start_threads(2, "checks")
         self.store.workflows.run_reading = self.check
         self.audit = Audit(self.store.join_path("audit"), self.store.files)
         self.munge, self.signing_key, self.codes = MungeReader(), SigningKey(self.store.files), Codes()

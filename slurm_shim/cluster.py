@@ -47,6 +47,8 @@ _REMOTE_DOUBT_S = GRACE_S + TIMEOUT_S
 # sshd grants 10 sessions over one connection unless told otherwise; some are left for copying files.
 _REMOTE_CALLS = 4
 _REMOTE_READS = 2  # so many of them may read files: the queue is asked, and jobs submitted, whatever viewers do
+# Submissions at once, so that slow ones leave threads to ask the queue with.
+_SUBMISSIONS = 16
 # Submissions whose fate was unknown, and users, that something is remembered of.
 _REMEMBERED = 10_000
 # Whoever connects waits for the first snapshot no longer than this: its squeue may take as long.
@@ -104,7 +106,7 @@ class Cluster:
         self._name, self._is_named = name, name == EMBEDDED
         self.snapshot = Snapshot(slurm, executor, min_s, max_s)
         self.snapshot.label = f"cluster {name}"
-        self._executor = executor
+        self._executor, self._submitting = executor, asyncio.Semaphore(_SUBMISSIONS)
         self._in_flight_s = _DOUBT_S
         self._resource_rows: tuple[int, list[dict[str, Any]]] = (-1, [])
         self._counts: tuple[int, ClusterCounts] | None = None
@@ -208,7 +210,8 @@ class Cluster:
         self._settled_tags.pop(tag, None)
         comment = add_tag(read_options(script).get("comment"), tag)
         try:
-            job_id: str = await self._call(self.slurm.sbatch, script, {**options, "comment": comment}, (), needs)
+            async with self._submitting:
+                job_id: str = await self._call(self.slurm.sbatch, script, {**options, "comment": comment}, (), needs)
         except asyncio.CancelledError:
             # sbatch goes on in its thread: until it is over, nobody may conclude that the job was not taken.
             self._note_unsure(tag, self._in_flight_s)

@@ -5,15 +5,18 @@ Blocking; call in a thread.
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import re
 import shlex
 import shutil
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
 from slurm_shim.directives import PROGRAM_LINE, read_options
 from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.past.missing_jobs import store_bounded
 from slurm_shim.programs import build_user_environment, run_program
 
 _TIMEOUT_S = 10.0
@@ -33,6 +36,7 @@ _COMPLAINT = re.compile(r"/dev/stdin: line (\d+): (?!warning: )(.*)")
 # A shell that runs the script does not read what follows, such as an archive that unpacks itself.
 _END = re.compile(r"^(?:exit\b|exec\s+[A-Za-z_./~\"'$]).*\n", re.MULTILINE)
 _MOST_ENDS = 10  # that are looked at
+_MOST_KNOWN = 10_000  # good scripts, which are submitted again and again
 _MOST_PROBLEMS = 20  # each may take programs of its own to tell
 
 
@@ -46,11 +50,37 @@ class ScriptProblem(NamedTuple):
 def find_problems(scripts: Sequence[str]) -> list[ScriptProblem | None]:
     """Find what is wrong with each of the scripts; None for a good one."""
     found = [_find_wrong_form(script) or _find_idle_option(script) for script in scripts]
-    checked = [at for at, script in enumerate(scripts) if found[at] is None and _SHELL.match(script)]
+    checked = [
+        at for at, script in enumerate(scripts) if found[at] is None and _SHELL.match(script) and not _GOOD.has(script)
+    ]
     for at, complaint in zip(checked, _read_by_bash([scripts[at] for at in checked]), strict=False):
         if len(found) - found.count(None) < _MOST_PROBLEMS:
             found[at] = _read_complaint(scripts[at], complaint)
+            if found[at] is None:
+                _GOOD.add(scripts[at])
     return found
+
+
+class _GoodScripts:
+    """Scripts that bash has read without a complaint; any thread may use it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[bytes, None] = {}
+
+    def has(self, script: str) -> bool:
+        return _hash_script(script) in self._known
+
+    def add(self, script: str) -> None:
+        with self._lock:
+            store_bounded(self._known, _hash_script(script), None, _MOST_KNOWN)
+
+
+def _hash_script(script: str) -> bytes:
+    return hashlib.sha256(script.encode(errors="surrogatepass")).digest()
+
+
+_GOOD = _GoodScripts()
 
 
 def _find_wrong_form(script: str) -> ScriptProblem | None:

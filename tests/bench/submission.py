@@ -1,4 +1,4 @@
-"""Submissions over HTTP beside raw sbatch on a real SLURM, with no and with many open jobs; and what these cost."""
+"""Submissions beside raw sbatch on a real SLURM, with no and with many open jobs; what these cost; and look-ups."""
 
 from __future__ import annotations
 
@@ -16,9 +16,11 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from slurm_shim import parse
 from tests.app_server import Server
 from tests.bench.figures import Bench, Figure
 from tests.cluster import real
+from tests.slurm_programs import Programs
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SCRIPT = "#!/bin/bash\n#SBATCH --hold\ntrue\n"
@@ -175,7 +177,78 @@ def measure_open_jobs(folder: Path) -> Iterator[Figure]:
         server.http.close()
 
 
+# --- look-ups of jobs that others submitted --------------------------------------------------------------------------
+
+# SLURM's programs as they answer on a cluster that is some way off; `|` stands for the delimiter and `@` for the id.
+SCONTROL = """\
+case "$*" in
+*config*) printf 'ClusterName = bench\\nSLURM_VERSION = 22.05.8\\nMinJobAge = 300 sec\\n'
+          echo 'AccountingStorageType = accounting_storage/slurmdbd';;
+*ping*) echo 'Slurmctld(primary) at here is UP';;
+*version*) echo 'slurm 22.05.8';;
+*partition*) echo 'PartitionName=cpu Default=YES State=UP TotalNodes=0';;
+esac"""
+SACCT = """\
+sleep 0.05
+for word; do case $word in --delimiter=*) d=${word#*=};; --jobs=*) ids=${word#*=};; esac; done
+case $* in *DerivedExitCode*) awk -v "ids=$ids" -v "d=$d" -v "row=ROW" 'BEGIN {
+    n = split(ids, all, ","); for (i = 1; i <= n; i++) { made = row; gsub("@", all[i], made); gsub("[|]", d, made)
+    print made } }';; esac"""
+ACCOUNTED = {
+    "JobID": "@", "JobIDRaw": "@", "User": "other", "UID": "1000", "State": "COMPLETED", "Submit": "1795280000",
+    "Start": "1795280010", "End": "1795280020", "ElapsedRaw": "10", "ExitCode": "0:0", "JobName": "foreign",
+}  # fmt: skip
+FOREIGN, ASKING = 120, 64
+
+
+async def get_all(port: int, paths: list[str], at_once: int) -> None:
+    """Get each path once, so many at once."""
+    left = iter(paths)
+
+    async def get_in_turn() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        for path in left:
+            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
+            answer = await reader.readexactly(int(length.split(b":")[1]))
+            assert head.startswith(b"HTTP/1.1 200") and b"COMPLETED" in answer, head + answer
+        writer.close()
+
+    await asyncio.gather(*(get_in_turn() for _ in range(at_once)))
+
+
+def measure_foreign(folder: Path) -> Iterator[Figure]:
+    """Measure look-ups of ended jobs of others, which accounting alone knows."""
+    programs = Programs(folder)
+    row = "|".join(ACCOUNTED.get(name, "") for name in parse.ACCOUNTING_FIELDS) + "|"
+    programs.write("sacct", SACCT.replace("ROW", row))
+    programs.write("scontrol", SCONTROL)
+    programs.write("squeue", "sleep 0.05")
+    for name in ("sbatch", "scancel", "sinfo"):
+        programs.write(name)
+    server = Server(folder / "store", "slurm", PATH=f"{programs.bin}:/usr/bin:/bin")
+    try:
+        server.start()
+        rates = []
+        for first in range(1, ROUNDS * FOREIGN, FOREIGN):
+            paths = [f"/api/jobs/{number}" for number in range(first, first + FOREIGN)]
+            began = time.monotonic()
+            asyncio.run(get_all(server.port, paths, ASKING))
+            rates.append(FOREIGN / (time.monotonic() - began))
+        calls = len(programs.calls("sacct")) / ROUNDS
+        yield Figure(
+            f"{FOREIGN} ended jobs of others, c={ASKING}", "/s", statistics.median(rates), None, 200,
+            note=f"{calls:.1f} calls of sacct, of 50 ms each",
+        )  # fmt: skip
+    finally:
+        if server.process is not None:
+            server.end()
+        server.http.close()
+
+
 BENCHES = (
+    Bench("foreign-jobs", "looking up ended jobs that others submitted", measure_foreign),
     Bench("submissions", "submitting over HTTP beside raw sbatch on a real SLURM", measure_submissions),
     Bench("open-jobs", "what thousands of open jobs cost", measure_open_jobs),
 )

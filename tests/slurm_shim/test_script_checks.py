@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from slurm_shim import script_checks
+from slurm_shim.programs import Outcome
 from slurm_shim.script_checks import find_problems
 
 BASH = "#!/bin/bash\n"
@@ -53,6 +55,22 @@ def test_no_script_is_run(tmp_path: Path) -> None:
 def test_an_estimate_submits_nothing(option: str) -> None:
     (problem,) = find_problems([f"#!/usr/bin/python3\n#SBATCH {option}\n"])
     assert problem and "nothing is submitted" in problem.text
+
+
+def test_a_good_script_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    run = script_checks.run_program
+
+    def note(program: str, argv: list[str], environment: dict[str, str], stdin: bytes, timeout_s: float) -> Outcome:
+        read.append(stdin.decode())
+        return run(program, argv, environment, stdin, timeout_s)
+
+    monkeypatch.setattr(script_checks, "run_program", note)
+    good, bad = f"{BASH}echo good that nobody has read before\n", f"{BASH}fi # bad\n"
+    for _ in range(2):
+        first, second = find_problems([good, bad])
+        assert first is None and second is not None
+    assert sum("read before" in text for text in read) == 1 and sum("# bad" in text for text in read) == 2
 
 
 def test_without_bash_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
