@@ -396,6 +396,9 @@ async def hand_over_job(server: Server, record: JobRecord, needs: Needs) -> JobR
             await server.store.jobs.delete(record.id)
         raise
     record = record.model_copy(update={"job_id": job_id, "state": "PENDING", "submitted_at": submitted_at})
+    # With what is known of the job already, which would be written next.
+    lookups = server.clusters.make_lookups(record.cluster)
+    record = records.follow_record(record, *lookups, time.time()) or record
     await server.store.jobs.put(record.id, record)
     return record
 
@@ -407,7 +410,7 @@ async def follow_record(server: Server, record_id: str) -> None:
         followed = records.follow_record(record, *server.clusters.make_lookups(record.cluster), time.time())
         if followed is None:
             await server.store.jobs.delete(record_id)
-        elif followed != record:
+        elif followed is not record and followed != record:
             await server.store.jobs.put(record_id, followed)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from store.documents import JobRecord, StateChange
 from store.errors import Invalid, make_problem
 from store.rules import states
-from store.rules.jobs.views import ById, ByTag, adopt_job, apply_view, make_tag
+from store.rules.jobs.views import ById, ByTag, adopt_job, find_changes, make_tag
 from store.times import to_rfc3339
 
 
@@ -54,27 +54,30 @@ def follow_record(record: JobRecord, by_id: ById, by_tag: ByTag, now: float) -> 
     """Bring a single job's record up to date; None if it was never submitted.
 
     A request that was cut off between writing its record and sbatch leaves a record without a job id. Its job is
-    adopted when SLURM has it; otherwise nobody was told that there is one.
+    adopted when SLURM has it; otherwise nobody was told that there is one. One that is as it was is the same object.
     """
-    record = record.model_copy(deep=True)
     if record.state in states.TERMINAL:
         return record
     if record.job_id is None:
+        record = record.model_copy()
         view = by_tag(record, record)
         if view.knowledge == "absent":
             return None
         adopt_job(record, view, now)
         if record.job_id is None:
             return record
-    before = (record.state, record.reason)
     view = by_id(record, record)
-    apply_view(record, view, now)
+    changes = find_changes(record, view, now)
     if view.job is not None:
-        known = ("gpus", "node_count", "time_limit")
-        record = record.model_copy(update={key: view.job[key] for key in known if view.job.get(key) is not None})
-    if record.state is not None and (record.state, record.reason) != before:
-        record.history.append(StateChange(at=to_rfc3339(now) or "", state=record.state, reason=record.reason))
-    return record
+        known = {name: view.job.get(name) for name in ("gpus", "node_count", "time_limit")}
+        changes |= {name: value for name, value in known.items() if value not in (None, getattr(record, name))}
+    if not changes:
+        return record
+    followed = record.model_copy(update=changes)
+    if followed.state is not None and (followed.state, followed.reason) != (record.state, record.reason):
+        change = StateChange(at=to_rfc3339(now) or "", state=followed.state, reason=followed.reason)
+        followed.history = [*record.history, change]
+    return followed
 
 
 def reopen_record(record: JobRecord, now: float) -> JobRecord:
