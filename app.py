@@ -88,6 +88,7 @@ from store.config.log_format import Throttle, set_up_log
 from store.config.settings import Settings
 from store.contract import dump_contract, find_needed_components, load_contract
 from store.contract_export import export_family
+from store.disk.batches import Line
 from store.indexes.bodies import Answer, Body, Versioned
 from store.operations import FORM, JSON, RAW, Specification, list_operations, parse_form
 from store.views import s9s, srunx, yaptide
@@ -297,7 +298,7 @@ class Call:
 
     __slots__ = (
         "access", "caller", "change_header", "close_code", "cors", "endpoint", "facts", "family", "has_unread",
-        "headers", "is_counted", "is_endless", "is_late", "is_socket", "leaving", "made_id", "method", "path",
+        "headers", "is_counted", "is_endless", "is_late", "is_socket", "leaving", "line", "made_id", "method", "path",
         "path_params", "prefix", "receive_message", "request_id", "scope", "send_message", "server", "status", "uid",
         "who", "window",
     )  # fmt: skip
@@ -326,6 +327,7 @@ class Call:
         self.cors = access.NOT_SHARED
         self.who: str | None = None  # the caller's name, for the audit
         self.made_id: Any = None  # the id of what was made, for the audit
+        self.line: Line | None = None  # of the audit, where it is in one commit with what was done
         self.change_header: Headers = ()  # what says which change is the last one that the answer holds
         self.status = 0
         self.close_code: int | None = None  # of a WebSocket
@@ -491,7 +493,7 @@ class Endpoint:
         self.parameters = Checker(contract, spec.parameters_schema)
         self.body = Checker(contract, spec.body_schema) if spec.body_schema and not spec.streams_body else None
         offered = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "facts", "base_url"}
-        offered |= HEADER_ARGUMENTS
+        offered |= HEADER_ARGUMENTS | {"make_line"}
         offered |= {"body"} if spec.has_body else set()
         spoken = {parameter.argument for parameter in spec.parameters} | {"server", "caller", "socket"}
         self.wants = find_wanted(spec.operation_id, function, offered)
@@ -522,6 +524,8 @@ class Endpoint:
             arguments["caller"] = call.caller
         if "facts" in wants:
             arguments["facts"] = call.facts
+        if "make_line" in wants:
+            arguments["make_line"] = functools.partial(make_line, call)
         for name in self.wanted_headers:
             arguments[name] = call.headers.get(name.encode(), b"").decode("latin-1")
         if "base_url" in wants:
@@ -706,14 +710,19 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
     if has_version(call, etag):
         await send_unchanged(call, headers)
         return
-    data = body.data
+    pieces, size_bytes = body.split(), body.size_bytes
     encodings = call.headers.get(b"accept-encoding")
-    if encodings and len(data) > GZIP_BYTES and GZIP.search(encodings):
+    if encodings and size_bytes > GZIP_BYTES and GZIP.search(encodings):
         data = await body.compress()
+        pieces, size_bytes = iter([data]), len(data)
         headers.append((b"content-encoding", b"gzip"))
-    headers.append((b"content-length", b"%d" % len(data)))
+    headers.append((b"content-length", b"%d" % size_bytes))
     await call.start(status, headers)
-    await call.finish(data)
+    piece = next(pieces)
+    for later in () if call.method == "HEAD" else pieces:
+        await call.send_message({"type": f"{call.prefix}.body", "body": piece, "more_body": True})
+        piece = later
+    await call.finish(piece)
 
 
 def has_version(call: Call, etag: bytes) -> bool:
@@ -1256,19 +1265,30 @@ async def wait_in_line(call: Call, problem: Exception) -> None:
 async def write_audit(call: Call) -> None:
     """Write down who did what, with which result; floods by nobody are not."""
     assert call.server is not None
-    if call.is_late and call.caller is None:
+    is_told = call.line is not None and call.line.is_written and call.status < 300
+    if is_told or (call.is_late and call.caller is None):
         return
-    await call.server.audit.append(
-        {
-            "who": call.who,
-            "from": read_client(call),
-            "what": call.endpoint.spec.operation_id if call.endpoint else call.method or "websocket",
-            "path": call.path,
-            "status": call.status,
-            **({"code": call.close_code} if call.is_socket else {"made": call.made_id}),
-            "request_id": call.request_id.decode(),
-        }
-    )
+    await call.server.audit.append(describe_deed(call, call.status, call.made_id))
+
+
+def make_line(call: Call, made_id: Any = None) -> Line:
+    """Make the audit line of a call, which its function writes in one commit."""
+    assert call.server is not None and call.endpoint is not None
+    call.line = call.server.audit.make_line(describe_deed(call, call.endpoint.spec.status, made_id), is_synced=True)
+    return call.line
+
+
+def describe_deed(call: Call, status: int, made_id: Any) -> Data:
+    """Describe who did what, with which result."""
+    return {
+        "who": call.who,
+        "from": read_client(call),
+        "what": call.endpoint.spec.operation_id if call.endpoint else call.method or "websocket",
+        "path": call.path,
+        "status": status,
+        **({"code": call.close_code} if call.is_socket else {"made": made_id}),
+        "request_id": call.request_id.decode(),
+    }
 
 
 # ====================================================================================================================

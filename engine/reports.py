@@ -16,6 +16,7 @@ from typing import Any
 
 from engine.server import Server
 from store import access
+from store.disk.audit import MakeLine
 from store.documents import JobRecord, Report
 from store.errors import NotFound
 from store.indexes.bodies import Answer, Body
@@ -31,31 +32,39 @@ AT_ONCE = 500
 Rule = Callable[[JobRecord | None, int, float], JobRecord]
 
 
-async def record_submission(server: Server, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
+async def record_submission(
+    server: Server, body: dict[str, Any], caller: access.Caller, make_line: MakeLine | None = None
+) -> dict[str, Any]:
     """Record that the job was submitted; return its id and status."""
     return await _apply_rule(
         server,
         body["job_id"],
         lambda record, number, now: reports.apply_submission(record, body, number, now, caller.name),
+        make_line,
     )
 
 
-async def record_update(server: Server, job_id: str, body: dict[str, Any], caller: access.Caller) -> dict[str, Any]:
+async def record_update(
+    server: Server, job_id: str, body: dict[str, Any], caller: access.Caller, make_line: MakeLine | None = None
+) -> dict[str, Any]:
     """Record how the job says it is; return its id and status."""
     return await _apply_rule(
-        server, job_id, lambda record, number, now: reports.apply_update(record, job_id, body, number, now, caller.name)
+        server,
+        job_id,
+        lambda record, number, now: reports.apply_update(record, job_id, body, number, now, caller.name),
+        make_line,
     )
 
 
-async def _apply_rule(server: Server, job_id: str, rule: Rule) -> dict[str, Any]:
-    report = await _change_record(server, job_id, rule)
+async def _apply_rule(server: Server, job_id: str, rule: Rule, make_line: MakeLine | None) -> dict[str, Any]:
+    report = await _change_record(server, job_id, rule, make_line)
     return {"job_id": report.job_id, "status": report.status}
 
 
-async def _change_record(server: Server, job_id: str, rule: Rule) -> Report:
+async def _change_record(server: Server, job_id: str, rule: Rule, make_line: MakeLine | None = None) -> Report:
     """Apply the rule to a job's record, durably; return its report.
 
-    Changes of one job are made one after the other.
+    Changes of one job are made one after the other. The line of the audit is in the commit of the record.
     """
     name = reports.to_record_name(job_id)
     async with server.locks.hold(Key("report", name)):
@@ -63,7 +72,7 @@ async def _change_record(server: Server, job_id: str, rule: Rule) -> Report:
             before = server.store.jobs.get(name) if name in server.store.jobs else None
             after = rule(before, number, time.time())
             if after is not before:
-                await server.store.jobs.put(name, after)
+                await server.store.jobs.put(name, after, line=make_line(job_id) if make_line else None)
         return reports.get_report(after, job_id)
 
 
@@ -173,13 +182,13 @@ def settle_ended_jobs(server: Server) -> list[str]:
 
     Returns the ids that accounting is to be asked about.
     """
-    questions, unknown = server.report_index.open_questions, []
+    questions, unknown, cluster = server.report_index.open_questions, [], server.cluster.name
     for job_id in list(itertools.islice(questions, AT_ONCE)):
         del questions[job_id]
         report = server.report_index.awaited.get(job_id)
         if report is None:
             continue
-        view = view_job(server, job_id)
+        view = server.clusters.view_job(cluster, job_id)
         if view.job is None:
             questions[job_id] = None  # behind the others: also a job that is nowhere now may turn up
             unknown.append(job_id)

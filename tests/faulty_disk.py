@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from typing import Any
 
 CALLS = (
@@ -27,6 +28,7 @@ class Faulty:
     def __init__(self, decide: Any = lambda number, call: None) -> None:
         self.decide = decide
         self.calls: list[str] = []
+        self.lock = threading.Lock()  # several threads wait for the disk
 
     def __getattr__(self, name: str) -> Any:
         real = getattr(os, name)
@@ -34,8 +36,9 @@ class Faulty:
             return real
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            self.calls.append(name)
-            fault = self.decide(len(self.calls), name)
+            with self.lock:
+                self.calls.append(name)
+                fault = self.decide(len(self.calls), name)
             if fault:
                 if name == "close":
                     real(*args, **kwargs)

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from store.disk.batches import Line
 from store.disk.files import Files
 from store.errors import StoreError
 
@@ -25,8 +26,14 @@ SHORTEST_CHARS = 16
 SECRET = re.compile(
     r"(?i)((?:token|secret|passw(?:or)?d|api_?key|authorization|credential)[\w-]*\s*[=:]\s*)[^\s,;'\"]+"
 )
+# What a line has in which something may have to be hidden.
+SUSPICIOUS = re.compile(rb"(?i)token|secret|passw|api_?key|authorization|credential|https?://|--export=")
 ADDRESS = re.compile(r"(?i)(https?://)[^\s/@]+@|(https://hooks\.slack\.com/services/)\S+")
 HIDDEN = "***"
+
+
+# Makes the line of a request that is about to succeed, given the id of what it made (see `Audit.make_line`).
+MakeLine = Callable[[Any], Line]
 
 
 class Audit:
@@ -55,11 +62,19 @@ class Audit:
         if (lost := self.lost) and await self._write_entry({"what": "entries were lost", "lost": lost}):
             self.lost -= lost
 
-    async def _write_entry(self, entry: dict[str, Any]) -> bool:
+    def make_line(self, entry: dict[str, Any], *, is_synced: bool = False) -> Line:
+        """Make the line of an entry, for who writes it down.
+
+        Handed to a folder's `put` or `create` it is in the same commit as the document, and `is_written` afterwards.
+        """
         now = self.clock()
-        stamped = {"at": now.isoformat(timespec="milliseconds").replace("+00:00", "Z"), **entry}
+        at = now.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return Line(self.folder / f"{at[:10]}.jsonl", format_line({"at": at, **entry}), is_synced)
+
+    async def _write_entry(self, entry: dict[str, Any]) -> bool:
         try:
-            await self.files.append(self.folder / f"{now:%Y-%m-%d}.jsonl", format_line(stamped))
+            line = self.make_line(entry)
+            await self.files.append(line.path, line.data)
         except (StoreError, TypeError) as error:
             self.problem = str(error)
             return False
@@ -71,6 +86,8 @@ def format_line(entry: dict[str, Any]) -> bytes:
 
     Secrets are hidden, long texts shortened.
     """
+    if (plain := _format_plain(entry)) is not None:
+        return plain
     hidden = {key: redact_secrets(value) for key, value in entry.items()}
     limit = LINE_BYTES
     while len(data := orjson.dumps(hidden, default=str, option=orjson.OPT_APPEND_NEWLINE)) > LINE_BYTES:
@@ -81,6 +98,16 @@ def format_line(entry: dict[str, Any]) -> bytes:
             return orjson.dumps(kept, option=orjson.OPT_APPEND_NEWLINE)
         hidden = {key: _shorten_value(value, limit) for key, value in hidden.items()}
     return data
+
+
+def _format_plain(entry: dict[str, Any]) -> bytes | None:
+    """Return the line of an entry with nothing to hide or to shorten."""
+    try:
+        data = orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE)
+    except TypeError:
+        return None
+    is_plain = len(data) <= LINE_BYTES and data.isascii() and SUSPICIOUS.search(data) is None
+    return data if is_plain else None
 
 
 def redact_secrets(value: Any) -> Any:

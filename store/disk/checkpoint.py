@@ -256,7 +256,7 @@ class Checkpoint:
             or pack_stamp(to_stamp(status)) != state.mark
         ):
             return None
-        way, data = entry.packed_bytes
+        way, data = entry.pack()
         if way is not None and way is not packing:
             data = packing.pack(entry.data)
         mark, changed_ns = state.mark.hex(), status.st_ctime_ns

@@ -34,6 +34,16 @@ def is_named(if_match: str, etag: str) -> bool:
     return if_match == "*" or etag in if_match.split()
 
 
+class Recent(Protocol):
+    """What is at hand of entries that were used lately."""
+
+    def parse(self, entry: FileEntry) -> Any:
+        """Return the document; recent ones stay parsed."""
+
+    def find_facts(self, entry: FileEntry) -> Any:
+        """Return the facts; those of recent ones are kept."""
+
+
 class EntrySource(Protocol):
     """What an entry needs of its folder: what the files there mean."""
 
@@ -44,34 +54,37 @@ class EntrySource(Protocol):
     packer: Packer
     parse: Parse
 
-    def parse_recent(self, entry: FileEntry) -> Any:
-        """Return the document of a packed entry; recent ones stay parsed."""
+    @property
+    def recent(self) -> Recent:
+        """What is at hand of the entries."""
 
 
 class FileEntry:
     """One good file: its name and summary.
 
-    And on demand its `etag`, bytes, document and facts.
+    And on demand its `etag`, bytes, document and facts. The bytes are packed, at once or by `pack`: for one that is
+    likely to be written again soon that is not worth its time.
     """
 
-    __slots__ = ("_bytes", "_document", "_facts", "_folder", "_packing", "name", "summary", "warnings")
+    __slots__ = ("_document", "_facts", "_folder", "_kept", "name", "summary", "warnings")
 
-    def __init__(self, folder: EntrySource, name: str, data: bytes, document: Any) -> None:
+    def __init__(self, folder: EntrySource, name: str, data: bytes, document: Any, *, is_packed: bool = True) -> None:
         self._folder = folder
         self.name = name
         self.summary = folder.summary(document) if folder.summary else None
         self.warnings = tuple(folder.find_warnings(document)) if folder.find_warnings else ()
         self._facts = folder.facts(document) if folder.facts else None
-        self._packing = None if folder.keep or len(data) < PACK_FROM_BYTES else folder.packer.choose_packing(data)
-        self._bytes = self._packing.pack(data) if self._packing else data
         self._document = document
+        self._kept = PackedBytes(None, data)
+        if is_packed:
+            self.pack()
 
     @classmethod
     def from_packed(cls, folder: EntrySource, name: str, packed: PackedBytes, facts: Any) -> FileEntry:
         """Make the entry of a file that was read before, from kept bytes."""
         self = cls.__new__(cls)
         self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
-        self._packing, self._bytes = packed
+        self._kept = packed
         self.warnings = ()
         return self
 
@@ -83,19 +96,31 @@ class FileEntry:
     @property
     def data(self) -> bytes:
         """The bytes of the file."""
-        return self._packing.unpack(self._bytes) if self._packing else self._bytes
+        packing, data = self._kept
+        return packing.unpack(data) if packing else data
 
     @property
-    def packed_bytes(self) -> PackedBytes:
-        """The bytes from which `from_packed` makes the entry again."""
-        return PackedBytes(self._packing, self._bytes)
+    def is_packed(self) -> bool:
+        """Whether the bytes are packed."""
+        return self._kept.packing is not None
+
+    def pack(self) -> PackedBytes:
+        """Pack the bytes where they are not and it is worth it; safe in any thread.
+
+        Returns them as `from_packed` makes the entry of them again.
+        """
+        packing, data = self._kept
+        if packing is None and not self._folder.keep and len(data) >= PACK_FROM_BYTES:
+            packing = self._folder.packer.choose_packing(data)
+            self._kept = PackedBytes(packing, packing.pack(data))
+        return self._kept
 
     @property
     def document(self) -> Any:
         """The document; shared, so change only a `model_copy(deep=True)`."""
         if self._document is not None:
             return self._document
-        document = self._folder.parse_recent(self)
+        document = self._folder.recent.parse(self)
         if self._facts is not None:
             self._document = document
         return document
@@ -106,7 +131,9 @@ class FileEntry:
 
         Kept, like the document, while listeners are called; made again for whoever asks later.
         """
-        return self._facts if self._facts is not None or not self._folder.facts else self._folder.facts(self.document)
+        return (
+            self._facts if self._facts is not None or not self._folder.facts else self._folder.recent.find_facts(self)
+        )
 
     def parse(self) -> Any:
         """Return a document of the caller's own; safe in any thread."""
@@ -114,9 +141,8 @@ class FileEntry:
 
     def has_same_data(self, other: FileEntry) -> bool:
         """Return whether the bytes are the same; the same packing gives the same."""
-        if self._packing is other._packing:
-            return self._bytes == other._bytes
-        return self.data == other.data
+        (packing, data), (other_packing, other_data) = self._kept, other._kept
+        return data == other_data if packing is other_packing else self.data == other.data
 
     def hold(self) -> None:
         """Keep the facts, and the document once it is parsed, until the release."""

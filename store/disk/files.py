@@ -2,7 +2,8 @@
 
 Nothing else in the project opens a file of the store for writing. A write goes to a temporary name beside its target,
 is fsynced, renamed into place, and the folder is fsynced; only then is it reported as done. One thread does all writes:
-requests that wait at the same moment are committed together, so that many writers share the two waits for the disk.
+requests that wait at the same moment are committed together, so that many writers share the two waits for the disk. The
+files of such a batch are fsynced side by side by a few threads, then their folders and the logs that tell of them.
 """
 
 from __future__ import annotations
@@ -11,25 +12,22 @@ import asyncio
 import contextlib
 import errno
 import os
-import queue
 import re
 import secrets
 import stat
-import threading
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from store.disk.batches import MAX_BATCH, Batches, Line, run_in_turn
 from store.disk.reading import Stamp, to_stamp
 from store.errors import Denied, Exists, Invalid, NotFound, StoreError, StoreUnavailable, from_os_error, make_problem
 
 FILE_MODE, FOLDER_MODE = 0o600, 0o700
 # Outside of the store the umask says more; what everybody may write would not count in a mount.
 SHARED_FILE_MODE, SHARED_FOLDER_MODE = 0o664, 0o775
-# All files of a batch are open until all are fsynced.
-MAX_BATCH = 128
 NAME = re.compile(r"\w[\w.@+-]*")
 NAME_BYTES = 128
 TEMPORARY = re.compile(r"\.sluice-[0-9a-f]{16}\.(new|old|gone)")
@@ -60,11 +58,16 @@ Run = Callable[..., Awaitable[Any]]
 
 @dataclass(eq=False, slots=True)
 class FileChange:
-    """One file to write (`data`) or delete (`data` None), and its progress."""
+    """One file to write (`data`) or delete (`data` None), and its progress.
+
+    `line` tells of it in a log, in the same commit: it is there when the change is, and what becomes of it does not
+    matter to the change.
+    """
 
     path: Path
     data: bytes | None
     exclusive: bool = False
+    line: Line | None = None
     fd: int = -1
     temporary: Path | None = None
     backup: Path | None = None
@@ -72,14 +75,6 @@ class FileChange:
     placed: bool = False
     stamp: Stamp | None = None
     error: Exception | None = None
-
-
-@dataclass(eq=False, slots=True)
-class WriteRequest:
-    """The change that one caller wants, and the future answer."""
-
-    change: FileChange
-    answer: Future[Stamp | None] = field(default_factory=Future)
 
 
 class Files:
@@ -91,9 +86,7 @@ class Files:
     def __init__(self, root: Path, ops: Any = os) -> None:
         self.root = root
         self.ops = ops
-        self.requests: queue.SimpleQueue[WriteRequest | None] = queue.SimpleQueue()
-        self.thread: threading.Thread | None = None
-        self.start_lock = threading.Lock()
+        self.batches = Batches(self._commit_wanted)
         self.failures: dict[Path, str] = {}  # why the last write to a folder of the store failed
         self.find_loss: Callable[[], str | None] = lambda: None  # why the store is not the locked one any more
 
@@ -150,23 +143,23 @@ class Files:
 
     # For callers.
 
-    async def write(self, path: Path, data: bytes, run: Run | None = None) -> Stamp:
-        """Write the file durably; return its stamp.
+    async def write(self, path: Path, data: bytes, run: Run | None = None, line: Line | None = None) -> Stamp:
+        """Write the file durably, and the line that tells of it; return its stamp.
 
         `run` is where the disk is asked for files outside of the store. Raises StoreUnavailable, StoreFull.
         """
-        return await self._submit(FileChange(path, data), run)
+        return await self._change(FileChange(path, data, line=line), run)
 
-    async def create(self, path: Path, data: bytes, run: Run | None = None) -> Stamp:
-        """Create the file durably; return its stamp.
+    async def create(self, path: Path, data: bytes, run: Run | None = None, line: Line | None = None) -> Stamp:
+        """Create the file durably, and the line that tells of it; return its stamp.
 
         Raises Exists if there is one, also if somebody else made it at the same moment.
         """
-        return await self._submit(FileChange(path, data, exclusive=True), run)
+        return await self._change(FileChange(path, data, exclusive=True, line=line), run)
 
     async def delete(self, path: Path, run: Run | None = None) -> None:
         """Delete the file durably. Raises NotFound."""
-        await self._submit(FileChange(path, None), run)
+        await self._change(FileChange(path, None), run)
 
     async def discard(self, path: Path, same: Callable[[os.stat_result], bool]) -> None:
         """Delete the file durably if `same(status)` confirms which one it is.
@@ -192,9 +185,9 @@ class Files:
 
         For the time before the event loop runs.
         """
-        request = WriteRequest(FileChange(path, data, exclusive))
-        self.perform([request])
-        return request.answer.result()
+        change = FileChange(path, data, exclusive)
+        self.commit([change])
+        return _get_stamp(change)
 
     def write_all_now(self, contents: Mapping[Path, bytes]) -> None:
         """Write the files, and make their folders, in the calling thread.
@@ -203,18 +196,21 @@ class Files:
         """
         for folder in dict.fromkeys(path.parent for path in contents):
             self.make_dirs(folder)
-        requests = [WriteRequest(FileChange(path, data)) for path, data in contents.items()]
-        for at in range(0, len(requests), MAX_BATCH):
-            self.perform(requests[at : at + MAX_BATCH])
-        for request in requests:
-            request.answer.result()
+        changes = [FileChange(path, data) for path, data in contents.items()]
+        for at in range(0, len(changes), MAX_BATCH):
+            self.commit(changes[at : at + MAX_BATCH], helped=False)
+        for change in changes:
+            _get_stamp(change)
 
     async def append(self, path: Path, line: bytes) -> None:
         """Append the line to the file, in one write or not at all.
 
         Not fsynced.
         """
-        await asyncio.to_thread(self._append, path, line)
+        wanted = Line(path, line)
+        await self.batches.add(wanted)
+        if wanted.error is not None:
+            raise wanted.error
 
     async def write_at(self, path: Path, offset: int, data: bytes) -> None:
         """Write the data into the file from byte `offset` on, durably.
@@ -304,12 +300,8 @@ class Files:
                 self._unlink_quietly(Path(entry.path))
 
     def close(self) -> None:
-        """End the writing thread after it has done all requests."""
-        with self.start_lock:
-            if self.thread is not None:
-                self.requests.put(None)
-                self.thread.join()
-                self.thread = None
+        """End the writing threads after they have done all requests."""
+        self.batches.close()
 
     def display_path(self, path: Path) -> str:
         """Return the path as users may see it.
@@ -320,86 +312,82 @@ class Files:
             return str(path)
         return str(path.relative_to(self.root)) if path.is_relative_to(self.root) else path.name
 
-    # The writing thread.
-
-    async def _submit(self, change: FileChange, run: Run | None = None) -> Any:
-        """Hand the change to the writing thread; return the file's stamp.
-
-        With `run` hand it there: a disk that hangs must not hold up the store.
-        """
-        request = WriteRequest(change)
-        if run is not None:
-            await run(self.perform, [request])
-            return request.answer.result()
-        with self.start_lock:
-            if self.thread is None:
-                thread = threading.Thread(target=self._write_batches, name="store-writer", daemon=True)
-                thread.start()
-                self.thread = thread
-            self.requests.put(request)
-        # Shielded: cancelling the caller does not cancel the write.
-        return await asyncio.shield(asyncio.wrap_future(request.answer))
-
-    def _write_batches(self) -> None:
-        """Take requests from the queue and perform them in batches, until None."""
-        while (first := self.requests.get()) is not None:
-            batch, ending = [first], False
-            while len(batch) < MAX_BATCH and not ending:
-                try:
-                    more = self.requests.get_nowait()
-                except queue.Empty:
-                    break
-                if more is None:
-                    ending = True
-                else:
-                    batch.append(more)
-            self.perform(batch)
-            if ending:
-                return
-
-    def perform(self, requests: Sequence[WriteRequest]) -> None:
-        """Commit the requests' changes together and answer each request."""
-        waiting = [request for request in requests if request.answer.set_running_or_notify_cancel()]
-        try:
-            self.commit([request.change for request in waiting])
-        except Exception as error:  # a defect here must reach the callers, or they would wait for ever
-            for request in waiting:
-                request.answer.set_exception(error)
-            return
-        for request in waiting:
-            if request.change.error is not None:
-                request.answer.set_exception(request.change.error)
-            else:
-                request.answer.set_result(request.change.stamp)
-
     # One batch.
 
-    def commit(self, changes: Sequence[FileChange]) -> None:
-        """Make each change durable, or set its `error` and keep the old file."""
-        loss = self.describe_loss(self.root)
+    async def _change(self, change: FileChange, run: Run | None) -> Any:
+        """Have the change made; return the file's stamp.
+
+        With `run` there: a disk that hangs must not hold up the store.
+        """
+        await (self.batches.add(change) if run is None else run(self.commit, [change]))
+        return _get_stamp(change)
+
+    def _commit_wanted(self, wanted: Sequence[FileChange | Line]) -> None:
+        """Commit what has gathered; note a defect in all of it."""
+        changes = [each for each in wanted if isinstance(each, FileChange)]
+        try:
+            self.commit(changes, [each for each in wanted if isinstance(each, Line)])
+        except Exception as error:  # it must reach the callers
+            for each in wanted:
+                each.error = each.error or error
+
+    def commit(self, changes: Sequence[FileChange], lines: Sequence[Line] = (), *, helped: bool = True) -> None:
+        """Make each change durable, or set its `error` and keep the old file.
+
+        Also append the lines, those of the changes among them. Not `helped` by the threads of the store where the disk
+        may be another one, which hangs.
+        """
+        run = self.batches.run_side_by_side if helped else run_in_turn
+        loss = self.describe_loss(self.root) if changes or lines else None
+        if loss is not None:
+            self._refuse(changes, loss)
+            self._refuse(lines, loss)
         for change in changes:
-            if loss is not None and self.is_own(change.path):
-                change.error = StoreUnavailable(errno.ESTALE, loss)
-        for step in (self._write_temporary, self._sync_file, self._move_into_place):
-            for change in changes:
-                if change.error is None:
-                    try:
-                        step(change)
-                    except OSError as error:
-                        verb = "write" if change.data is not None else "delete"
-                        change.error = from_os_error(error, f"{verb} {self.display_path(change.path)}")
-                    except StoreError as error:
-                        change.error = error
-        for folder in dict.fromkeys(change.path.parent for change in changes if change.placed):
-            try:
-                self._sync_folder(folder)
-            except OSError as error:
-                placed = [change for change in changes if change.placed and change.path.parent == folder]
-                self._undo(placed, error)
+            self._take_step(change, self._write_temporary)
+        run([partial(self._take_step, change, self._sync_file) for change in changes])
+        for change in changes:
+            self._take_step(change, self._move_into_place)
+        logs: dict[Path, list[Line]] = {}
+        for line in (*lines, *(change.line for change in changes if change.placed and change.line is not None)):
+            if line.error is None:
+                logs.setdefault(line.path, []).append(line)
+        folders: dict[Path, list[FileChange]] = {}
+        for change in changes:
+            if change.placed:
+                folders.setdefault(change.path.parent, []).append(change)
+        run(
+            [partial(self._append_lines, path, told) for path, told in logs.items()]
+            + [partial(self._settle_folder, folder, placed) for folder, placed in folders.items()]
+        )
+        self._retract_lines(changes, logs)
         for change in changes:
             self._clean_up(change)
             if change.error is None or isinstance(change.error, StoreUnavailable):
                 self._note_outcome(change.path.parent, change.error)
+
+    def _refuse(self, wanted: Sequence[FileChange | Line], loss: str) -> None:
+        """Refuse what is of a store that is not ours any more."""
+        for each in wanted:
+            if self.is_own(each.path):
+                each.error = StoreUnavailable(errno.ESTALE, loss)
+
+    def _take_step(self, change: FileChange, step: Callable[[FileChange], None]) -> None:
+        """Take a step of a change that has not failed yet; note why it fails."""
+        if change.error is None:
+            try:
+                step(change)
+            except OSError as error:
+                verb = "write" if change.data is not None else "delete"
+                change.error = from_os_error(error, f"{verb} {self.display_path(change.path)}")
+            except StoreError as error:
+                change.error = error
+
+    def _settle_folder(self, folder: Path, placed: Sequence[FileChange]) -> None:
+        """Fsync the folder; undo these changes of it if that fails."""
+        try:
+            self._sync_folder(folder)
+        except OSError as error:
+            self._undo(placed, error)
 
     def _write_temporary(self, change: FileChange) -> None:
         """Write the data to a temporary file beside the target."""
@@ -408,9 +396,14 @@ class Files:
         change.temporary = self._name_temporary(change.path, "new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         is_own = self.is_own(change.path)
-        if is_own and not change.path.parent.is_dir():  # somebody removed it
-            self.make_dirs(change.path.parent)
-        change.fd = self.ops.open(change.temporary, flags, FILE_MODE if is_own else SHARED_FILE_MODE)
+        mode = FILE_MODE if is_own else SHARED_FILE_MODE
+        try:
+            change.fd = self.ops.open(change.temporary, flags, mode)
+        except FileNotFoundError:
+            if not is_own:
+                raise
+            self.make_dirs(change.path.parent)  # somebody removed it
+            change.fd = self.ops.open(change.temporary, flags, mode)
         if not is_own and change.path.is_file():  # who may read a user's own file is the user's to say
             os.fchmod(change.fd, stat.S_IMODE(change.path.stat().st_mode))
         view = memoryview(change.data)
@@ -519,19 +512,50 @@ class Files:
         finally:
             self.ops.close(fd)
 
-    def _append(self, path: Path, line: bytes) -> None:
+    def _append_lines(self, path: Path, lines: Sequence[Line]) -> None:
+        """Append the lines to the file in one write; note why that fails."""
+        try:
+            with self._guard_change(path, "append to"):
+                self._append(path, b"".join(line.data for line in lines), any(line.is_synced for line in lines))
+        except StoreError as error:
+            for line in lines:
+                line.error = error
+        else:
+            for line in lines:
+                line.is_written = True
+
+    def _append(self, path: Path, data: bytes, is_synced: bool) -> None:
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._guard_change(path, "append to"):
-            if not path.parent.is_dir():  # somebody removed it
-                self.make_dirs(path.parent)
-            fd = self.ops.open(path, flags, FILE_MODE)
-            try:
-                size = self.ops.fstat(fd).st_size
-                if self.ops.write(fd, line) < len(line):
-                    self.ops.ftruncate(fd, size)
-                    raise OSError(errno.ENOSPC, "short write")
-            finally:
-                self.ops.close(fd)
+        if is_new := not os.path.lexists(path):
+            self.make_dirs(path.parent)  # somebody may have removed it
+        fd = self.ops.open(path, flags, FILE_MODE)
+        try:
+            size = self.ops.fstat(fd).st_size
+            if self.ops.write(fd, data) < len(data):
+                self.ops.ftruncate(fd, size)
+                raise OSError(errno.ENOSPC, "short write")
+            if is_synced:
+                self.ops.fsync(fd)
+        finally:
+            self.ops.close(fd)
+        if is_new and is_synced:
+            self._sync_folder(path.parent)
+
+    def _retract_lines(self, changes: Sequence[FileChange], logs: Mapping[Path, Sequence[Line]]) -> None:
+        """Take back the lines of changes that were undone."""
+        false = [change.line for change in changes if change.placed and change.error and change.line]
+        for path in {line.path for line in false if line.is_written}:
+            size = sum(len(line.data) for line in logs[path])
+            kept = [line for line in logs[path] if line not in false]
+            with contextlib.suppress(OSError):  # then the log tells of more than there is
+                fd = self.ops.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    self.ops.ftruncate(fd, self.ops.fstat(fd).st_size - size)
+                finally:
+                    self.ops.close(fd)
+                self._append_lines(path, kept)
+        for line in false:
+            line.is_written = False
 
     def _write_at(self, path: Path, offset: int, data: bytes) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -564,3 +588,10 @@ class Files:
                         self.ops.unlink(entry.path)
             self.ops.rmdir(path)
             self._sync_folder(path.parent)
+
+
+def _get_stamp(change: FileChange) -> Any:
+    """Return the stamp of a file that was written; raise why it was not."""
+    if change.error is not None:
+        raise change.error
+    return change.stamp

@@ -24,6 +24,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from store.disk import mount_calls, owners
+from store.disk.batches import Line
 from store.disk.compression import Packer
 from store.disk.entries import (
     CheckpointRow,
@@ -42,6 +43,7 @@ from store.disk.entries import (
 from store.disk.files import Files, check_name
 from store.disk.name_locks import NameLock
 from store.disk.reading import read_file, to_stamp
+from store.disk.recent import PARSED_BYTES, RecentEntries
 from store.disk.turns import Turn
 from store.documents import refuse_torn, to_json
 from store.errors import (
@@ -56,7 +58,6 @@ from store.errors import (
     from_os_error,
     make_problem,
 )
-from store.indexes.bodies import BoundedCache
 
 log = logging.getLogger("sluice.store")
 
@@ -64,8 +65,6 @@ FILE_LIMIT_BYTES = 16_000_000
 # A change this young may be followed by another one that the file's time does not tell apart (the kernel's tick).
 YOUNG_NS = 50_000_000
 REFRESH_BATCH = 100
-# Recent documents stay parsed up to so many bytes of their text; parsed they take one to six times as much.
-PARSED_BYTES = 4_000_000
 # From this size on an entry is made in a thread.
 LARGE_BYTES = 100_000
 
@@ -129,7 +128,7 @@ class Folder:
         self.tasks: set[asyncio.Future[Any]] = set()
         self.writes_in_progress: set[str] = set()
         self.reported_while_writing: set[str] = set()
-        self.parsed_documents = BoundedCache(parsed_bytes)  # by name
+        self.recent = RecentEntries(self, parsed_bytes)
         self.run_reading: Callable[..., Awaitable[Any]] = asyncio.to_thread  # of what callers have written
         self.mount_root = mount_root
         # Where files are written, which may take long; None: in the store's own thread.
@@ -197,47 +196,27 @@ class Folder:
     def __len__(self) -> int:
         return len(self.filenames)
 
-    def parse_recent(self, entry: FileEntry) -> Any:
-        """Return the document of a packed entry.
-
-        Recent ones stay parsed, but only in the version that is in force.
-        """
-        found = self.parsed_documents.get(entry.name)
-        if found is not None and found[0] is entry:
-            return found[1]
-        data = entry.data
-        document = self.parse(data, entry.name)
-        self._keep_parsed(entry, document, len(data))
-        return document
-
-    def _keep_parsed(self, entry: FileEntry, document: Any, size_bytes: int) -> None:
-        """Keep the document of an entry that is in force.
-
-        One that is larger than all that may stay parsed is kept alone.
-        """
-        if not self.keep and entry.name in self and self.get_entry(entry.name) is entry:
-            kept = self.parsed_documents
-            kept.put(entry.name, (entry, document), min(size_bytes, kept.limit_bytes))
-
     # Writing: the disk first, then the index.
 
-    async def put(self, name: str, document: Any, if_match: str | None = None) -> FileEntry:
+    async def put(
+        self, name: str, document: Any, if_match: str | None = None, *, line: Line | None = None
+    ) -> FileEntry:
         """Write the document durably; return its new entry.
 
         `document` is a model, a plain value (written as JSON), or the bytes of a file that a person wrote (parsed
-        first). `if_match` names the versions that the caller has seen (see `is_named`). Raises Invalid, Changed,
-        Conflict (the file on disk is wrong now and would be lost, and the caller has not seen it), StoreUnavailable,
-        StoreFull.
+        first). `if_match` names the versions that the caller has seen (see `is_named`). `line` tells of it in a log,
+        in the same commit. Raises Invalid, Changed, Conflict (the file on disk is wrong now and would be lost, and the
+        caller has not seen it), StoreUnavailable, StoreFull.
         """
-        entry: FileEntry = await self._run_to_end(self._write(name, document, if_match, new=False))
+        entry: FileEntry = await self._run_to_end(self._write(name, document, if_match, new=False, line=line))
         return entry
 
-    async def create(self, name: str, document: Any) -> FileEntry:
+    async def create(self, name: str, document: Any, *, line: Line | None = None) -> FileEntry:
         """Write a new document durably; return its entry.
 
         Raises Exists when the name is taken, also by a file that is wrong or not seen yet.
         """
-        entry: FileEntry = await self._run_to_end(self._write(name, document, None, new=True))
+        entry: FileEntry = await self._run_to_end(self._write(name, document, None, new=True, line=line))
         return entry
 
     async def delete(self, name: str, if_match: str | None = None) -> None:
@@ -267,7 +246,7 @@ class Folder:
             await self._run_on_disk(filename, self.files.delete(self.path / filename, self.run_writing))
             await self._index_write(filename, None)
 
-    async def _write(self, name: str, document: Any, if_match: str | None, new: bool) -> FileEntry:
+    async def _write(self, name: str, document: Any, if_match: str | None, new: bool, line: Line | None) -> FileEntry:
         check_name(name, self.kind)
         data = document if isinstance(document, bytes) else to_json(document)
         if isinstance(document, bytes) or not isinstance(document, BaseModel):
@@ -275,19 +254,23 @@ class Folder:
         elif (inside := getattr(document, "id", name)) != name:
             raise Invalid([make_problem(f"the id '{inside}' is not the name '{name}'", ["id"], input=inside)])
         elif len(data) < LARGE_BYTES:
-            entry = FileEntry(self, name, data, document)
+            entry = FileEntry(self, name, data, document, is_packed=False)
         else:  # packing it takes long
             entry = await asyncio.to_thread(FileEntry, self, name, data, document)
+        facts = entry.facts
         async with self._lock_name(name):
             filename = await self._find_filename(name)
             if new and filename in self.file_states:
                 raise Exists(self.kind, name)
             check_change(self.file_states.get(filename), self.kind, name, if_match)
             act = self.files.create if new else self.files.write
-            seen = await self._run_on_disk(filename, act(self.path / filename, data, self.run_writing))
+            seen = await self._run_on_disk(filename, act(self.path / filename, data, self.run_writing, line))
             await self._index_write(filename, FileState(entry, pack_stamp(seen)))
-            if isinstance(document, BaseModel):
-                self._keep_parsed(entry, document, len(data))
+            if isinstance(document, BaseModel) and not self.keep:
+                self.recent.keep(entry, document, len(data), facts)
+                if not entry.is_packed and (packing := self.recent.note_written(entry, len(data))) is not None:
+                    self.tasks.add(packing)
+                    packing.add_done_callback(self.tasks.discard)
         return entry
 
     async def _index_write(self, filename: str, state: FileState | None) -> None:
@@ -324,7 +307,7 @@ class Folder:
         # One that is refused may have another ending than a new one gets.
         wrong = sorted(self.wrong_files.get(name, ()))
         filename = self.filenames.get(name) or next(iter(wrong), self.choose_filename(name))
-        if await self._look_for_change(filename):
+        if self._has_changed(filename) if self.mount_root is None else await self._look_for_change(filename):
             await self.refresh([filename])
         return filename
 
@@ -452,7 +435,7 @@ class Folder:
         """Tell whether the file on disk differs from the index."""
         state = self.file_states.get(filename)
         try:
-            now = pack_stamp(to_stamp((self.path / filename).lstat()))
+            now = pack_stamp(to_stamp(os.lstat(f"{self.path}/{filename}")))
         except OSError:
             return state is not None
         return state is None or state.mark != now
@@ -527,8 +510,7 @@ class Folder:
         elif self.filenames.get(name) == filename:
             del self.filenames[name]
         self._notify_listeners(name, old, new)
-        if (parsed := self.parsed_documents.get(name)) is not None and parsed[0] is not new:
-            self.parsed_documents.drop(name)
+        self.recent.drop_others(name, new)
         for entry in (old, new):
             if entry is not None:
                 entry.release()

@@ -6,10 +6,10 @@ A JSON list is made of one piece per row, joined once per change.
 from __future__ import annotations
 
 import asyncio
-import gzip
 import hashlib
+import zlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -19,30 +19,63 @@ from store.jsons import dump_json
 GZIP_LEVEL = 1
 # To compress so much takes some ms.
 LARGE_BYTES = 500_000
+GZIP_BITS = 31  # zlib.h: a gzip header, whose time is 0
+# Rows are joined until they have so many bytes.
+PIECE_BYTES = 256_000
 
 
 class Body:
     """Bytes that are ready to be sent.
 
-    `data`, `etag` (strong, with quotes), and `gzipped` (made when first asked for).
+    `data`, `etag` (strong, with quotes), and `gzipped` (made when first asked for). With `rows` it is a JSON array of
+    them, which is not joined as a whole: many readers of a long list cost no more memory than one.
     """
 
-    def __init__(self, data: bytes) -> None:
-        self.data = data
+    def __init__(self, data: bytes = b"", rows: Sequence[bytes] | None = None) -> None:
+        self.rows = rows
+        self._data = data
+
+    @property
+    def data(self) -> bytes:
+        """The bytes, of rows joined anew."""
+        return self._data if self.rows is None else join_array(self.rows)
+
+    @cached_property
+    def size_bytes(self) -> int:
+        """How many bytes there are."""
+        return len(self._data) if self.rows is None else sum(map(len, self.rows)) + max(len(self.rows), 1) + 1
 
     @cached_property
     def etag(self) -> str:
         """The strong ETag of the bytes."""
-        return f'"{hashlib.sha256(self.data).hexdigest()[:32]}"'
+        digest = hashlib.sha256()
+        for piece in self.split():
+            digest.update(piece)
+        return f'"{digest.hexdigest()[:32]}"'
 
     @cached_property
     def gzipped(self) -> bytes:
         """The same bytes compressed; equal data gives equal bytes."""
-        return gzip.compress(self.data, GZIP_LEVEL, mtime=0)
+        deflate = zlib.compressobj(GZIP_LEVEL, wbits=GZIP_BITS)
+        return b"".join([*map(deflate.compress, self.split()), deflate.flush()])
+
+    def split(self) -> Iterator[bytes]:
+        """Yield the bytes, rows in pieces of some size."""
+        if self.rows is None:
+            yield self._data
+            return
+        waiting, size_bytes, mark = [], 0, b"["
+        for row in self.rows:
+            waiting.append(row)
+            size_bytes += len(row)
+            if size_bytes >= PIECE_BYTES:
+                yield mark + b",".join(waiting)
+                waiting, size_bytes, mark = [], 0, b","
+        yield (mark + b",".join(waiting) if waiting or mark == b"[" else b"") + b"]"
 
     async def compress(self) -> bytes:
         """Return `gzipped`; in a thread where that takes long."""
-        if len(self.data) < LARGE_BYTES:
+        if self.size_bytes < LARGE_BYTES:
             return self.gzipped
         return await asyncio.to_thread(lambda: self.gzipped)
 

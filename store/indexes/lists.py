@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from store.disk.entries import FileEntry
 from store.disk.folders import Folder
 from store.errors import NotFound
-from store.indexes.bodies import Body, BoundedCache, ListBody, join_array
+from store.indexes.bodies import Body, BoundedCache, ListBody
 from store.indexes.timelines import Timeline
 from store.jsons import dump_json
 
@@ -94,6 +94,7 @@ class RunList:
         self._timeline = Timeline("OOO")  # columns: workflow, status, sweep
         self._rows = BoundedCache(KEPT_ROWS_BYTES)
         self._windows = BoundedCache(KEPT_WINDOWS_BYTES)
+        self._making: dict[Any, asyncio.Future[tuple[Body, int]]] = {}
         for entry in folder.iterate_entries():
             self.follow(entry.name, None, entry)
         folder.listeners.append(self.follow)
@@ -123,16 +124,25 @@ class RunList:
 
     async def get_window(self, limit: int, offset: int = 0, wanted: RunFilter = ALL_RUNS) -> tuple[Body, int]:
         """Return up to `limit` wanted rows from `offset` on, and their total."""
-        window = (limit, offset, wanted)
-        kept = self._windows.get(window)
-        if kept is None:
-            version, names = self.version, self._list_names(wanted)
-            rows = await self._make_rows([self._folder.get_entry(name) for name in names[offset : offset + limit]])
-            kept = (Body(join_array(rows)), len(names))
-            # The list may have changed while rows were made.
-            if version == self.version:
-                self._windows.put(window, kept, len(kept[0].data))
-        return kept
+        kept: tuple[Body, int] | None = self._windows.get((limit, offset, wanted))
+        if kept is not None:
+            return kept
+        # Those who ask at once for the same wait for the same.
+        key = (self.version, limit, offset, wanted)
+        making = self._making.get(key)
+        if making is None:
+            making = self._making[key] = asyncio.ensure_future(self._make_window(*key))
+            making.add_done_callback(lambda _: self._making.pop(key))
+        return await asyncio.shield(making)
+
+    async def _make_window(self, version: int, limit: int, offset: int, wanted: RunFilter) -> tuple[Body, int]:
+        """Make a window, and keep it if the list has not changed meanwhile."""
+        names = self._list_names(wanted)
+        total, entries = len(names), [self._folder.get_entry(name) for name in names[offset : offset + limit]]
+        made = (Body(rows=await self._make_rows(entries)), total)
+        if version == self.version:
+            self._windows.put((limit, offset, wanted), made, made[0].size_bytes)
+        return made
 
     def _list_names(self, wanted: RunFilter) -> Sequence[str]:
         """List the names of the wanted runs, newest first."""

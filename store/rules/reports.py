@@ -135,7 +135,8 @@ def apply_update(
     if before.placeholder and before.job_name == f"job-{job_id}":
         changed["job_name"] = _find_name(metadata) or before.job_name
     event = ReportEvent(id=number, status=values["status"], stage=values.get("stage"), message=message, created_at=at)
-    return _put_report(record, _add_event(before.model_copy(update=changed), event), user)
+    changed["events"] = _add_event(before.events, event)
+    return _put_report(record, before.model_copy(update=changed), user)
 
 
 UPDATED_FIELDS = ("status", "stage", "started_at", "completed_at", "exit_code", "logs_url", "benchmark_results")
@@ -161,11 +162,11 @@ def apply_end(record: JobRecord, job: Mapping[str, Any], number: int, now: float
         "completed_at": to_rfc3339(job["end_time"]) or at,
         "exit_code": job["exit_code"] if before.exit_code is None else before.exit_code,
     }
-    after = before.model_copy(update=changed)
     event = ReportEvent(
-        id=number, status=after.status, stage=after.stage, message=message, created_at=at, source="slurm"
+        id=number, status=changed["status"], stage=before.stage, message=message, created_at=at, source="slurm"
     )
-    return record.model_copy(update={"report": _add_event(after, event)})
+    changed["events"] = _add_event(before.events, event)
+    return record.model_copy(update={"report": before.model_copy(update=changed)})
 
 
 # Status API words for SLURM's end states; all others are "failed".
@@ -206,13 +207,11 @@ def _find_name(metadata: Mapping[str, Any]) -> str | None:
     return name if isinstance(name, str) and name else None
 
 
-def _add_event(report: Report, event: ReportEvent) -> Report:
+def _add_event(events: list[ReportEvent], event: ReportEvent) -> list[ReportEvent]:
     """Add the event to the history, unless it repeats the last one."""
-    events = report.events
     if events and _summarize_event(events[-1]) == _summarize_event(event):
-        return report
-    kept = [*events[:1], *events[2 - EVENTS :], event] if len(events) >= EVENTS else [*events, event]
-    return report.model_copy(update={"events": kept})
+        return events
+    return [*events[:1], *events[2 - EVENTS :], event] if len(events) >= EVENTS else [*events, event]
 
 
 def _summarize_event(event: ReportEvent) -> tuple[str, str | None, str | None]:

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from store.disk.batches import Line
 from store.disk.files import FileChange, Files, is_temporary
 from store.documents import Run, to_json
 from store.errors import Exists, NotFound, StoreError, StoreFull, StoreUnavailable
@@ -138,6 +139,54 @@ def test_several_writes_of_one_file_in_one_batch_follow_each_other(tmp_path: Pat
     files.commit(changes)
     assert all(change.error for change in changes)
     assert content(path) == b"3"
+
+
+def told(path: Path, *texts: bytes) -> list[Line]:
+    return [Line(path, text + b"\n", is_synced=True) for text in texts]
+
+
+def test_the_line_of_a_change_is_in_its_commit(tmp_path: Path) -> None:
+    files, log = Files(tmp_path, ops := Faulty()), tmp_path / "audit" / "day.jsonl"
+    one, two, free = told(log, b"one", b"two", b"free")
+    files.commit([FileChange(tmp_path / "1", b"1", line=one), FileChange(tmp_path / "none", None, line=two)], [free])
+    assert content(log) == b"free\none\n", "one line each of what was done"
+    assert (one.is_written, two.is_written, free.is_written) == (True, False, True)
+    assert ops.calls.count("fsync") == 5, "the file, its folder, the new folder of the log, the log and its folder"
+
+
+@pytest.mark.parametrize("fails", [4, 5], ids=["the first folder", "the second one"])
+def test_the_line_of_a_change_that_is_undone_is_taken_back(fails: int, tmp_path: Path) -> None:
+    log = tmp_path / "day.jsonl"
+    log.write_bytes(b"before\n")
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    seen = itertools.count(1)
+    files = Files(tmp_path, Faulty(lambda at, name: errno.EIO if name == "fsync" and next(seen) == fails else None))
+    a, b = told(log, b"a", b"b")
+    changes = [FileChange(tmp_path / "a" / "x", b"1", line=a), FileChange(tmp_path / "b" / "x", b"1", line=b)]
+    files.commit(changes, helped=False)  # in turn: the two files, the log, the folder a, the folder b
+    kept, gone = (b, a) if fails == 4 else (a, b)
+    assert [change.error is None for change in changes] == [fails != 4, fails != 5]
+    assert content(log) == b"before\n" + kept.data
+    assert kept.is_written and not gone.is_written
+
+
+def test_a_log_that_cannot_be_written_costs_the_change_nothing(tmp_path: Path) -> None:
+    (tmp_path / "day.jsonl").mkdir()
+    (line,) = told(tmp_path / "day.jsonl", b"x")
+    change = FileChange(tmp_path / "1", b"1", line=line)
+    Files(tmp_path).commit([change])
+    assert change.error is None and content(change.path) == b"1"
+    assert isinstance(line.error, StoreUnavailable) and not line.is_written
+
+
+def test_a_batch_needs_no_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", fail)
+    Files(tmp_path).commit([FileChange(tmp_path / f"{at}", b"x") for at in range(20)])
+    assert len(list(tmp_path.iterdir())) == 20
 
 
 def test_short_writes_are_gone_on_with(tmp_path: Path) -> None:

@@ -254,7 +254,7 @@ async def test_documents_kept_as_bytes_come_back_whole(store: Store) -> None:
     jobs = [documents.RunJob(name=f"j{i}", script="x" * 1000) for i in range(3)]
     for i in range(5):
         await store.runs.put(f"r{i}", a_run(f"r{i}", jobs=jobs, args={"i": i}))
-    kept = store.runs.parsed_documents
+    kept = store.runs.recent.parsed
     kept.clear()
     kept.limit_bytes = 2 * len(store.runs.get_raw("r4")[0])
     assert [store.runs.get(name).args["i"] for name in store.runs.list_names()] == [0, 1, 2, 3, 4]
@@ -275,7 +275,7 @@ async def test_a_replaced_version_does_not_stay_parsed(store: Store) -> None:
     assert old.document.args["i"] == 0, "who still holds the old version can read it"
     assert store.runs.get("r1").args["i"] == 1
     await store.runs.delete("r1")
-    assert store.runs.parsed_documents.size_bytes == 0
+    assert store.runs.recent.parsed.size_bytes == 0
 
 
 # --- files that are wrong --------------------------------------------------------------------------------------------

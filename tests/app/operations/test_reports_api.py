@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import errno
+import os
 from collections.abc import Iterator
 from typing import Any
 
+import orjson
 import pytest
 
 from tests.app_client import Client
+from tests.faulty_disk import Faulty
 from tests.report_calls import JOBS, page, post, put
 
 DOCUMENTED = {
@@ -472,3 +476,31 @@ def test_below_a_prefix(client: Client) -> None:
         assert client.bare("GET", path, headers, root_path=root).status_code == status, (root, path)
     assert client.bare("GET", "/status/srtslurm/api/health", headers[:1], root_path="/status").status_code == 200
     assert client.bare("GET", "/status/srtslurm/api/jobs", headers[:1], root_path="/status").status_code == 401
+
+
+# --- the audit --------------------------------------------------------------------------------------------------------
+
+
+def test_a_report_and_its_line_in_the_audit_are_one_commit(client: Client) -> None:
+    files = client.server.store.files
+    lines: list[Any] = []
+    commit = files.commit
+
+    def watched(changes: Any, *rest: Any, **more: Any) -> None:
+        commit(changes, *rest, **more)
+        lines.extend(change.line for change in changes if change.path.name == "1.json")
+
+    files.commit = watched  # type: ignore[method-assign]
+    assert put(client, f"{JOBS}/1", {"status": "workers"}).status_code == 200
+    files.ops = Faulty(lambda at, name: errno.ENOSPC if name == "fsync" else None)
+    refused = put(client, f"{JOBS}/1", {"status": "benchmark"})
+    files.ops = os
+    assert refused.status_code == 507
+    told = [
+        (entry["status"], entry["made"])
+        for path in (client.store / "audit").iterdir()
+        for entry in map(orjson.loads, path.read_bytes().splitlines())
+        if entry["what"] == "srtslurm_update_job"
+    ]
+    assert told == [(200, "1"), (507, None)], "one line each: no promise of what was refused"
+    assert [(line.is_written, line.is_synced) for line in lines] == [(True, True), (False, True)]

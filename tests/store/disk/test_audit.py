@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from store.disk import audit
 from store.disk.audit import LINE_BYTES, Audit, format_line, redact_secrets
 from store.disk.files import Files
 
@@ -122,3 +123,12 @@ def test_any_deed_is_one_short_line(deed: dict[str, Any]) -> None:
     data = format_line(deed)
     assert len(data) <= LINE_BYTES and data.count(b"\n") == 1 and data.endswith(b"\n")
     assert isinstance(orjson.loads(data), dict)
+
+
+@given(values)
+def test_what_has_nothing_to_hide_is_written_as_it_is_or_else_is(value: Any) -> None:
+    """The short way of a line gives what the long one gives."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(audit, "_format_plain", lambda entry: None)
+        long = format_line({"value": value})
+    assert format_line({"value": value}) == long

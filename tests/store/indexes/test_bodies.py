@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import orjson
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.indexes.bodies import BoundedCache, ListBody
+from store.indexes.bodies import PIECE_BYTES, Body, BoundedCache, ListBody, join_array
 
 keys = st.sampled_from("abcdef")
 rows = st.dictionaries(st.sampled_from("xy"), st.integers(0, 3))
@@ -64,3 +65,14 @@ def test_what_is_bounded_stays_so(puts: list[tuple[int, int]]) -> None:
         assert cache.get(key) == (key, size)
         assert cache.size_bytes <= 100
         assert sum(cache.get(key)[1] for key in range(10) if cache.get(key)) == cache.size_bytes
+
+
+@pytest.mark.parametrize("sizes", [[], [1], [PIECE_BYTES], [5, PIECE_BYTES, 7], [PIECE_BYTES + 1] * 3, [1000] * 1000])
+def test_rows_are_the_array_that_joined_they_would_be(sizes: list[int]) -> None:
+    rows = [b"%d" % (10 ** (size - 1)) if size < 4000 else b"1" * size for size in sizes]
+    body, joined = Body(rows=rows), Body(join_array(rows))
+    pieces = list(body.split())
+    assert b"".join(pieces) == body.data == joined.data
+    assert (body.size_bytes, body.etag) == (len(joined.data), joined.etag)
+    assert gzip.decompress(body.gzipped) == joined.data
+    assert max(map(len, pieces)) <= PIECE_BYTES + max(sizes, default=0) + 2 * len(sizes) + 2, "none is the whole"

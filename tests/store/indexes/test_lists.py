@@ -214,3 +214,29 @@ async def test_a_change_while_rows_are_made_does_not_stay_in_the_answer(tmp_path
     assert orjson.loads(body.data)[1]["error"] == "later"
     assert store.runs.get_entry("r001").document.error == "later"
     await store.close()
+
+
+@asynchronous
+async def test_those_who_ask_at_once_get_one_window(tmp_path: Path) -> None:
+    store, rows = open_runs(tmp_path / "data", 120)
+    (one, _), (two, _) = await asyncio.gather(rows.get_window(120), rows.get_window(120))
+    assert one is two
+    leaving = asyncio.ensure_future(rows.get_window(100))
+    staying = asyncio.ensure_future(rows.get_window(100))
+    await asyncio.sleep(0)
+    leaving.cancel()
+    body, total = await staying
+    assert (len(orjson.loads(body.data)), total) == (100, 120), "one who leaves takes nothing from the others"
+    await store.close()
+
+
+@asynchronous
+async def test_who_asks_after_a_change_gets_it_though_others_still_wait(tmp_path: Path) -> None:
+    store, rows = open_runs(tmp_path / "data", 120)
+    early = asyncio.ensure_future(rows.get_window(120))
+    await asyncio.sleep(0)
+    await store.runs.put("r001", a_run("r001", 11, error="later"))
+    late, _ = await rows.get_window(120)
+    assert orjson.loads(late.data)[1]["error"] == "later"
+    await early
+    await store.close()

@@ -226,7 +226,7 @@ def test_reads_need_no_disk(tmp_path: Path) -> None:
             answer = await report_index.list_events(0, 1000)
             assert [event["job_id"] for event in answer["events"]] == [str(number) for number in range(1, 501)]
             assert report_index.get_report("77").status == "failed"
-            assert folder.parsed_documents.size_bytes <= 3000, "whole reports do not stay parsed"
+            assert folder.recent.parsed.size_bytes <= 3000, "whole reports do not stay parsed"
 
     asyncio.run(play())
 

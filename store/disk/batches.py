@@ -1,0 +1,131 @@
+"""Work that gathers while the disk is busy, and is done together by one thread."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# All files of a batch are open until all are fsynced.
+MAX_BATCH = 128
+# So many files are fsynced at once: the kernel makes one commit of those that wait together.
+SYNCED_AT_ONCE = 8
+
+
+@dataclass(eq=False, slots=True)
+class Line:
+    """A line to append to a log, in one write or not at all.
+
+    One that `is_synced` is on disk when it is told that it is written.
+    """
+
+    path: Path
+    data: bytes
+    is_synced: bool = False
+    is_written: bool = False
+    error: Exception | None = None
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """What one caller wants, and the future of its loop that it waits for."""
+
+    wanted: Any
+    answer: asyncio.Future[None]
+
+
+class Batches:
+    """One thread that does what is wanted, all that waits at a time.
+
+    `perform(wanted)` does it and raises nothing: what goes wrong it notes in what was wanted.
+    """
+
+    def __init__(self, perform: Callable[[list[Any]], None]) -> None:
+        self.perform = perform
+        self.requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self.thread: threading.Thread | None = None
+        self.start_lock = threading.Lock()
+        self.helpers = ThreadPoolExecutor(SYNCED_AT_ONCE - 1, "store-sync")
+
+    async def add(self, wanted: Any) -> None:
+        """Wait until this was performed; it is, also if the caller is cancelled."""
+        request = Request(wanted, asyncio.get_running_loop().create_future())
+        with self.start_lock:
+            if self.thread is None:
+                thread = threading.Thread(target=self._perform_forever, name="store-writer", daemon=True)
+                thread.start()
+                self.thread = thread
+            self.requests.put(request)
+        await request.answer
+
+    def close(self) -> None:
+        """End the threads after they have done all requests."""
+        with self.start_lock:
+            if self.thread is not None:
+                self.requests.put(None)
+                self.thread.join()
+                self.thread = None
+        self.helpers.shutdown()
+
+    def run_side_by_side(self, jobs: Sequence[Callable[[], None]]) -> None:
+        """Run jobs, which raise nothing, in this thread and others that help."""
+        waiting, done = deque(jobs), queue.SimpleQueue[None]()
+
+        def work() -> None:
+            while True:
+                try:
+                    job = waiting.popleft()
+                except IndexError:
+                    return
+                try:
+                    job()
+                finally:
+                    done.put(None)
+
+        with contextlib.suppress(RuntimeError):  # no thread can be started now, or they have ended
+            for _ in range(min(len(jobs), SYNCED_AT_ONCE) - 1):
+                self.helpers.submit(work)
+        work()
+        for _ in jobs:
+            done.get()
+
+    def _perform_forever(self) -> None:
+        """Take requests from the queue and perform them in batches, until None."""
+        while (first := self.requests.get()) is not None:
+            batch, ending = [first], False
+            while len(batch) < MAX_BATCH and not ending:
+                try:
+                    more = self.requests.get_nowait()
+                except queue.Empty:
+                    break
+                if more is None:
+                    ending = True
+                else:
+                    batch.append(more)
+            self.perform([request.wanted for request in batch])
+            for loop in {request.answer.get_loop() for request in batch}:
+                answers = [request.answer for request in batch if request.answer.get_loop() is loop]
+                with contextlib.suppress(RuntimeError):  # it has ended
+                    loop.call_soon_threadsafe(_wake, answers)
+            if ending:
+                return
+
+
+def run_in_turn(jobs: Sequence[Callable[[], None]]) -> None:
+    """Run the jobs one after the other in this thread."""
+    for job in jobs:
+        job()
+
+
+def _wake(answers: Sequence[asyncio.Future[None]]) -> None:
+    """Wake those who still wait for these answers."""
+    for answer in answers:
+        if not answer.done():
+            answer.set_result(None)
