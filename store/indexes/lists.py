@@ -20,7 +20,7 @@ KEPT_ROWS_BYTES = 4_000_000
 KEPT_WINDOWS_BYTES = 8_000_000
 # Rows made between two yields to the event loop: some 3 ms.
 ROWS_PER_STEP = 50
-# Answers with more new rows than this do not keep them one by one.
+# Answers with more rows than this do not keep them one by one.
 MAX_KEPT_ROWS = 1000
 
 
@@ -139,7 +139,13 @@ class RunList:
         """Make a window, and keep it if the list has not changed meanwhile."""
         names = self._list_names(wanted)
         total, entries = len(names), [self._folder.get_entry(name) for name in names[offset : offset + limit]]
-        made = (Body(rows=await self._make_rows(entries)), total)
+        # Joined some at a time: thousands of single rows would take twice as much memory.
+        pieces = []
+        for at in range(0, len(entries), ROWS_PER_STEP):
+            if at:
+                await asyncio.sleep(0)  # others run, and may change what is listed here
+            pieces.append(b",".join(self._make_rows(entries[at : at + ROWS_PER_STEP], len(entries) <= MAX_KEPT_ROWS)))
+        made = (Body(rows=pieces), total)
         if version == self.version:
             self._windows.put((limit, offset, wanted), made, made[0].size_bytes)
         return made
@@ -152,21 +158,16 @@ class RunList:
         facts = zip(*(self._timeline.get_column(number) for number in range(3)), strict=True)
         return [name for name, own in zip(names, facts, strict=True) if wanted.accepts(*own)]
 
-    async def _make_rows(self, entries: list[FileEntry]) -> list[bytes]:
+    def _make_rows(self, entries: list[FileEntry], is_kept: bool) -> list[bytes]:
         """Return the rows of these entries, made where they are not kept."""
-        rows = [self._rows.get(entry.name) for entry in entries]
-        missing = [at for at, row in enumerate(rows) if row is None]
-        for count, at in enumerate(missing):
-            if count and count % ROWS_PER_STEP == 0:
-                await asyncio.sleep(0)  # others run, and may change what is listed here
-            entry = entries[at]
-            rows[at] = row = dump_json(self._view(entry.parse()))
-            if (
-                len(missing) <= MAX_KEPT_ROWS
-                and entry.name in self._folder
-                and self._folder.get_entry(entry.name) is entry
-            ):
-                self._rows.put(entry.name, row, len(row))
+        rows = []
+        for entry in entries:
+            row: bytes | None = self._rows.get(entry.name)
+            if row is None:
+                row = dump_json(self._view(entry.parse()))
+                if is_kept and entry.name in self._folder and self._folder.get_entry(entry.name) is entry:
+                    self._rows.put(entry.name, row, len(row))
+            rows.append(row)
         return rows
 
     def _make_row(self, entry: FileEntry) -> bytes:

@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import answers, exports, page, readers, reports, sockets, submission
+from tests.bench import answers, exports, page, readers, reports, sockets, submission, writes
 from tests.bench.figures import HEAD, Bench
 from tests.bench.large import measures
 from tests.bench.simulations import following, merge, task_posts
@@ -26,6 +26,7 @@ BENCHES: tuple[Bench, ...] = (
     *readers.BENCHES,
     *sockets.BENCHES,
     *reports.BENCHES,
+    *writes.BENCHES,
     *exports.BENCHES,
     *following.BENCHES,
     *task_posts.BENCHES,

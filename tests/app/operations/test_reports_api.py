@@ -488,19 +488,19 @@ def test_a_report_and_its_line_in_the_audit_are_one_commit(client: Client) -> No
 
     def watched(changes: Any, *rest: Any, **more: Any) -> None:
         commit(changes, *rest, **more)
-        lines.extend(change.line for change in changes if change.path.name == "1.json")
+        lines.extend(change.line for change in changes if change.path.name == "audited.json")
 
     files.commit = watched  # type: ignore[method-assign]
-    assert put(client, f"{JOBS}/1", {"status": "workers"}).status_code == 200
+    assert put(client, f"{JOBS}/audited", {"status": "workers"}).status_code == 200
     files.ops = Faulty(lambda at, name: errno.ENOSPC if name == "fsync" else None)
-    refused = put(client, f"{JOBS}/1", {"status": "benchmark"})
+    refused = put(client, f"{JOBS}/audited", {"status": "benchmark"})
     files.ops = os
     assert refused.status_code == 507
     told = [
         (entry["status"], entry["made"])
         for path in (client.store / "audit").iterdir()
         for entry in map(orjson.loads, path.read_bytes().splitlines())
-        if entry["what"] == "srtslurm_update_job"
+        if entry["path"] == f"{JOBS}/audited"
     ]
-    assert told == [(200, "1"), (507, None)], "one line each: no promise of what was refused"
+    assert told == [(200, "audited"), (507, None)], "one line each: no promise of what was refused"
     assert [(line.is_written, line.is_synced) for line in lines] == [(True, True), (False, True)]
