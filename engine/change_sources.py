@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from engine.changes import stream_events
+from engine.live.event_stream import stream_events
 from engine.mounts import sync
 from engine.queue import queue_view
 from engine.server import Server

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections import OrderedDict, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Hashable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from functools import partial
-from typing import Any, TypeVar
-from weakref import WeakKeyDictionary, WeakSet
+from typing import Any, Self, TypeVar
+from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
 
 from store.disk.entries import FileEntry
 from store.disk.folders import Folder
@@ -28,12 +28,8 @@ log = logging.getLogger("sluice.changes")
 # So many resources that changed lately are remembered, and so many bytes of their rows and events stay made.
 KEPT_CHANGES = 10_000
 KEPT_ROWS_BYTES = 8_000_000
-# So many changes a reader takes at once, and no more once they are so large: a client that reads nothing has some such
-# pieces wait for it.
+# So many changes a reader takes at once.
 BATCH = 100
-BATCH_BYTES = 4_000
-# Resources of which a reader knows the last row that it got.
-REMEMBERED_ROWS = 100
 GONE = ("deleted", "reset")
 # Of many readers, each but the first has changes collected for so long, so that there is time for others. So many wake
 # at once; others have the event loop in between.
@@ -67,6 +63,8 @@ class Changes:
         self.shown_nodes: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self.shown_problems: dict[str, list[dict[str, Any]]] = {}
         self.planned_resources: WeakSet[Any] = WeakSet()
+        # What readers of events with one filter and view share (engine.live.event_stream).
+        self.event_tracks: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         # By the view and kind, what makes a row as another API shows it.
         self.views: dict[tuple[str, str], Callable[[Change], Any]] = {}
         self._made = BoundedCache(KEPT_ROWS_BYTES)
@@ -209,12 +207,11 @@ class Reader:
     any more, gets one change of the kind `reset` and then what changes from there on.
     """
 
-    __slots__ = ("_batch", "_changes", "_rows", "is_lost", "number", "wanted")
+    __slots__ = ("_batch", "_changes", "is_lost", "number", "wanted")
 
     def __init__(self, changes: Changes, wanted: Filter, after: Position | None) -> None:
         self._changes, self.wanted = changes, wanted
         self._batch: deque[Change] = deque()
-        self._rows: OrderedDict[tuple[str, str], int] = OrderedDict()  # the hash of the last row of each resource
         now = changes.position
         self.is_lost = after is not None and (after.epoch != now.epoch or after.number > now.number)
         self.number = now.number if after is None or self.is_lost else after.number
@@ -224,7 +221,7 @@ class Reader:
         """How far this reader has read."""
         return Position(self._changes.epoch, self.number)
 
-    async def __aenter__(self) -> Reader:
+    async def __aenter__(self) -> Self:
         self._changes.readers.add(self)
         for prepare in self._changes.before_reading:
             prepare(self.wanted)
@@ -246,18 +243,6 @@ class Reader:
                 raise StopAsyncIteration
             await self._changes.wait()
 
-    def note_row(self, change: Change, row: bytes) -> bool:
-        """Note the row; return whether it is news to this reader.
-
-        Several sources may add a change of one resource: an update to the row that was sent last is none.
-        """
-        key, digest = (change.kind, change.id), hash(row)
-        known = self._rows.pop(key, None)
-        self._rows[key] = digest
-        if len(self._rows) > REMEMBERED_ROWS:
-            self._rows.popitem(last=False)
-        return known != digest or change.action != "updated"
-
     def take(self) -> Change | None:
         """Give the next change without waiting; None when there is none now."""
         log = self._changes.log
@@ -275,53 +260,3 @@ class Reader:
             self.number = change.number
             if log.is_newest(change):  # else a newer one of the same resource comes later
                 return change
-
-
-async def stream_events(
-    feed: Changes,
-    wanted: Filter,
-    after: Position | None = None,
-    limit: int | None = None,
-    timeout_s: float | None = None,
-    view: str = "",
-    heartbeat_s: float | None = None,
-) -> AsyncGenerator[bytes, None]:
-    """Yield the changes as server-sent events, with heartbeats.
-
-    Rows are those of `view` where it has its own. Ends with the server, after `limit` events, or after `timeout_s`
-    seconds. `heartbeat_s` asks for more heartbeats than the usual.
-    """
-    loop = asyncio.get_running_loop()
-    every_s = min(feed.heartbeat_s, heartbeat_s or feed.heartbeat_s)
-    until = None if timeout_s is None else loop.time() + timeout_s
-    left = limit
-    async with feed.read(wanted, after) as reader:
-        # Without a position while a reset is to come: a reader that is cut off before it hears it at the next time.
-        yield changes.to_heartbeat(None if reader.is_lost else reader.position, RETRY_MS)
-        while left is None or left > 0:
-            wait_s = every_s if until is None else min(every_s, until - loop.time())
-            change: Change | None
-            try:
-                async with asyncio.timeout(wait_s):
-                    change = await anext(reader)
-            except TimeoutError:
-                if until is not None and loop.time() >= until:
-                    return
-                yield changes.to_heartbeat(reader.position)
-                continue
-            except StopAsyncIteration:
-                return
-            frames: list[bytes] = []
-            most, size_bytes = BATCH if left is None else min(BATCH, left), 0
-            while change is not None:
-                row = feed.get_row(change, view)
-                if reader.note_row(change, row):
-                    frames.append(feed.get_event(change, view))
-                    size_bytes += len(frames[-1])
-                change = reader.take() if len(frames) < most and size_bytes < BATCH_BYTES else None
-            left = None if left is None else left - len(frames)
-            if frames:
-                yield b"".join(frames)
-                await asyncio.sleep(0)  # thousands of changes are no reason to let others wait
-            if until is not None and loop.time() >= until and reader.position == feed.position:
-                return

@@ -7,12 +7,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import orjson
 import pytest
 
-from engine.changes import BATCH, BATCH_BYTES, WOKEN_AT_ONCE, Changes, Reader, stream_events
+from engine.changes import BATCH, Changes, Reader
 from store.errors import TooManyWaiting
-from store.rules import changes
 from store.rules.changes import Change, Filter, Position, parse_filter
 
 EVERYTHING = Filter()
@@ -218,139 +216,6 @@ def test_an_idle_reader_costs_little() -> None:
             # 200 of them: far below 20 MB. A change is shared by all, a reader holds references to at most a batch.
             assert sys.getsizeof(reader) + sys.getsizeof(reader._batch) + 8 * BATCH < 10_000
             assert len(reader._batch) < BATCH
-
-    run(work)
-
-
-# --- as events ------------------------------------------------------------------------------------------------------
-
-
-async def frames_of(stream: Any) -> list[str]:
-    return "".join([piece.decode() async for piece in stream]).split("\n\n")[:-1]
-
-
-def test_a_stream_begins_with_where_it_is_and_ends_after_so_many_events() -> None:
-    async def work() -> None:
-        feed = Changes()
-        for number in range(250):
-            add(feed, str(number), row={"n": number})
-        start, *events = await frames_of(stream_events(feed, EVERYTHING, Position(feed.epoch, 0), limit=205))
-        assert start.splitlines() == [":", "retry: 2000", f"id: {feed.epoch}-0"]
-        changes_read = [orjson.loads(event.splitlines()[2].removeprefix("data: ")) for event in events]
-        assert [change["row"]["n"] for change in changes_read] == list(range(205))
-        assert events[-1].splitlines()[0] == f"id: {feed.epoch}-205"
-
-    run(work)
-
-
-def test_a_stream_ends_only_when_all_that_has_changed_is_read() -> None:
-    async def work() -> None:
-        feed = Changes()
-        for number in range(3 * BATCH):
-            add(feed, str(number))
-        _start, *events = await frames_of(stream_events(feed, EVERYTHING, Position(feed.epoch, 0), timeout_s=0))
-        assert len(events) == 3 * BATCH and events[-1].splitlines()[0] == f"id: {feed.position}"
-
-    run(work)
-
-
-def test_large_changes_are_not_sent_all_at_once() -> None:
-    async def work() -> None:
-        feed = Changes()
-        for number in range(BATCH):
-            add(feed, str(number), row="x" * (BATCH_BYTES // 3))
-        stream = stream_events(feed, EVERYTHING, Position(feed.epoch, 0), timeout_s=0)
-        pieces = [piece async for piece in stream]
-        assert max(map(len, pieces)) < 2 * BATCH_BYTES
-        assert b"".join(pieces).count(b"event: job") == BATCH
-
-    run(work)
-
-
-def test_a_reader_may_ask_for_more_signs_of_life() -> None:
-    async def work() -> None:
-        feed = Changes()
-        stream = stream_events(feed, EVERYTHING, heartbeat_s=0.001)
-        assert [(await anext(stream)).count(b"event:") for _ in range(3)] == [0, 0, 0]
-        await stream.aclose()
-
-    run(work)
-
-
-def test_a_row_that_a_reader_has_already_is_not_sent_again() -> None:
-    async def work() -> None:
-        feed = Changes()
-        reading = asyncio.create_task(frames_of(stream_events(feed, EVERYTHING)))
-        await give_way()
-        steps: list[tuple[Any, str | None]] = [
-            ("created", "a"), ("updated", "a"), ("updated", "b"), ("updated", "b"), ("deleted", None), ("created", "b"),
-        ]  # fmt: skip
-        for action, row in steps:
-            add(feed, "1", action, row=row)
-            await give_way()
-        feed.close()
-        _start, *events = await reading
-        sent = [orjson.loads(event.splitlines()[2].removeprefix("data: ")) for event in events]
-        assert [(change["number"], change["row"]) for change in sent] == [(1, "a"), (3, "b"), (5, None), (6, "b")]
-
-    run(work)
-
-
-def test_a_reader_that_is_cut_off_before_its_reset_hears_it_the_next_time() -> None:
-    async def work() -> None:
-        feed = Changes()
-        add(feed, "1")
-        start, reset = await frames_of(stream_events(feed, EVERYTHING, Position("0", 1), timeout_s=0))
-        assert start.splitlines() == [":", "retry: 2000"], "no position yet"
-        assert reset.splitlines()[:2] == [f"id: {feed.position}", "event: reset"]
-
-    run(work)
-
-
-def test_a_stream_without_news_shows_that_it_lives_and_ends_in_time() -> None:
-    async def work() -> None:
-        feed = Changes()
-        feed.heartbeat_s = 0.01
-        stream = stream_events(feed, parse_filter("run", None), timeout_s=60)
-        assert (await anext(stream)).startswith(b":\nretry")
-        add(feed, "1")
-        assert (await anext(stream)).decode().split("\n")[:2] == [":", f"id: {feed.epoch}-1"]
-        await stream.aclose()
-        assert not feed.readers
-        assert len(await frames_of(stream_events(feed, EVERYTHING, timeout_s=0))) == 1
-
-    run(work)
-
-
-def test_a_stream_shows_four_times_a_minute_that_it_lives() -> None:
-    """Proxies cut connections on which nothing came for a minute, or for half of one."""
-    assert Changes().heartbeat_s == 15
-
-
-def test_streams_end_with_the_server() -> None:
-    async def work() -> None:
-        feed = Changes()
-        tasks = [asyncio.create_task(frames_of(stream_events(feed, EVERYTHING))) for _ in range(3)]
-        await give_way()
-        add(feed, "1")
-        feed.close()
-        assert [len(frames) for frames in await asyncio.gather(*tasks)] == [2, 2, 2]
-
-    run(work)
-
-
-def test_many_readers_share_what_is_made_and_let_others_have_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def work() -> None:
-        feed, made = Changes(), []
-        monkeypatch.setattr(changes, "to_event", lambda epoch, change, row: made.append(change.number) or b"event")
-        readers = [asyncio.create_task(frames_of(stream_events(feed, EVERYTHING, limit=1))) for _ in range(200)]
-        await give_way()
-        add(feed, "1")
-        turns = 0
-        while not all(reader.done() for reader in readers):
-            await asyncio.sleep(0)
-            turns += 1
-        assert made == [1] and turns >= len(readers) / WOKEN_AT_ONCE
 
     run(work)
 
