@@ -14,9 +14,7 @@ once, whatever is killed when:
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
 import time
 
@@ -28,7 +26,7 @@ from .states import Unreachable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from types import TracebackType
     from typing import Any
 
     from .state import Row
@@ -44,60 +42,83 @@ DECIDING = (
     "exc_nodes, alloc, dependency, dep_kill, completing, end_time, het_job_id, het_offset, deadline, time_min, "
     "min_cpus, tmp_mb, cpus_gpu, mem_gpu_mb, tasks_gpu"
 )
+SIGKILL, SIGTERM = 9, 15  # POSIX's numbers: `signal` takes 2 ms to load, in each command
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "main.py")
 
 
-@contextlib.contextmanager
-def change_state(conf: dict[str, Any]) -> Iterator[State]:
+class change_state:  # noqa: N801 - read as the verb that it is; a generator would need contextlib, 4 ms of each start
     """Open the state for a change; the scheduling pass follows.
 
     Nothing is changed when the block raises.
     """
-    if conf["down"]:
-        raise Unreachable
-    state = State(conf["folder"])
-    leashes: list[int] = []
-    try:
-        state.lock()
-        state.begin()
-        yield state
-        leashes = run_pass(conf, state)
-        state.db.execute("COMMIT")
-    except BaseException:
-        if state.db.in_transaction:
-            state.db.execute("ROLLBACK")
-        raise
-    finally:
-        for leash in leashes:
-            os.close(leash)
-        state.close()
-        if state.lock_fd >= 0:
-            state.unlock()
-    if state.has_ended_jobs:
-        _announce_ends(conf)
+
+    def __init__(self, conf: dict[str, Any]) -> None:
+        self.conf = conf
+
+    def __enter__(self) -> State:
+        if self.conf["down"]:
+            raise Unreachable
+        self.state = State(self.conf["folder"])
+        try:
+            self.state.lock()
+            self.state.begin()
+        except BaseException:
+            self._close()
+            raise
+        return self.state
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        leashes: list[int] = []
+        try:
+            if kind is None:
+                leashes = run_pass(self.conf, self.state)
+                self.state.db.execute("COMMIT")
+        finally:
+            if self.state.db.in_transaction:
+                self.state.db.execute("ROLLBACK")
+            for leash in leashes:
+                os.close(leash)
+            self._close()
+        if kind is None and self.state.has_ended_jobs:
+            _announce_ends(self.conf)
+
+    def _close(self) -> None:
+        self.state.close()
+        if self.state.lock_fd >= 0:
+            self.state.unlock()
 
 
 def _announce_ends(conf: dict[str, Any]) -> None:
     """Write the file that tells a watcher of jobs that have ended."""
-    with contextlib.suppress(OSError):  # nobody has made the folder, so nobody watches it
+    try:
         file = os.open(os.path.join(conf["folder"], ENDED, "last"), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
         os.utime(file)
         os.close(file)
+    except OSError:
+        pass  # nobody has made the folder, so nobody watches it
 
 
-@contextlib.contextmanager
-def read_state(conf: dict[str, Any]) -> Iterator[State]:
+class read_state:  # noqa: N801 - as above
     """Open the state for reading, after settling what is overdue."""
-    if conf["down"]:
-        raise Unreachable
-    state = State(conf["folder"])
-    try:
-        if _is_overdue(state):
-            with change_state(conf):
-                pass
-        yield state
-    finally:
-        state.close()
+
+    def __init__(self, conf: dict[str, Any]) -> None:
+        self.conf = conf
+
+    def __enter__(self) -> State:
+        if self.conf["down"]:
+            raise Unreachable
+        self.state = State(self.conf["folder"])
+        try:
+            if _is_overdue(self.state):
+                with change_state(self.conf):
+                    pass
+        except BaseException:
+            self.state.close()
+            raise
+        return self.state
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
+        self.state.close()
 
 
 def _is_overdue(state: State) -> bool:
@@ -271,7 +292,7 @@ def _settle_dead_jobs(conf: dict[str, Any], state: State, now: int) -> None:
         if row["boot_id"] == procs.read_boot_id():
             session = row["job_pid"] if procs.is_alive(row["job_pid"], row["job_start"], row["boot_id"]) else None
             procs.send_signal(
-                (pid for pid, _ in procs.list_job_processes(row["raw_id"], conf["path"], session)), signal.SIGKILL
+                (pid for pid, _ in procs.list_job_processes(row["raw_id"], conf["path"], session)), SIGKILL
             )
         if not row["ending"]:
             state.update_job(row["raw_id"], ending="NODE_FAIL")
@@ -367,7 +388,7 @@ def _schedule_wake(conf: dict[str, Any], state: State, wake_at: int | None) -> N
         return
     state.set_meta("wake_at", wake_at or "")
     if alive:
-        procs.send_signal([int(waker[0])], signal.SIGTERM)
+        procs.send_signal([int(waker[0])], SIGTERM)
     if wake_at is None:
         return
     pid = _fork_detached(conf, state, ["wake", str(wake_at)], -1)
@@ -405,7 +426,9 @@ def _fork_detached(conf: dict[str, Any], state: State, words: list[str], leash: 
             os.dup2(leash, 3)
         os.closerange(4 if leash >= 0 else 3, _find_highest_fd() + 1)
         # Set, not added: the parent may be a supervisor, and a waker is ended by SIGTERM.
-        signal.pthread_sigmask(signal.SIG_SETMASK, SUPERVISOR_SIGNALS if leash >= 0 else [])
+        import signal
+
+        signal.pthread_sigmask(signal.SIG_SETMASK, list_supervisor_signals() if leash >= 0 else [])
         if leash >= 0:
             os.read(3, 1)
             os.close(3)
@@ -416,7 +439,13 @@ def _fork_detached(conf: dict[str, Any], state: State, words: list[str], leash: 
         os._exit(127)
 
 
-SUPERVISOR_SIGNALS = [signal.SIGUSR1, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
+
+
+def list_supervisor_signals() -> list[int]:
+    """List the signals that a supervisor waits for."""
+    import signal
+
+    return [signal.SIGUSR1, signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
 
 
 def _find_highest_fd() -> int:

@@ -6,7 +6,6 @@ sbatch(1) FILENAME PATTERN.
 from __future__ import annotations
 
 import os
-import re
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,7 +62,11 @@ def format_path(pattern: str, job: Mapping[str, Any]) -> str:
 
     It fills in a few letters only.
     """
-    return re.sub("%[Aajux]", lambda found: expand_pattern(found[0], job), pattern)
+    first, *rest = pattern.split("%")
+    return first + "".join(
+        expand_pattern(f"%{part[0]}", job) + part[1:] if part[:1] and part[0] in "Aajux" else f"%{part}"
+        for part in rest
+    )
 
 
 def list_nodes(job: Mapping[str, Any]) -> list[str]:

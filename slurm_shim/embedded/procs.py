@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 
 TYPE_CHECKING = False
@@ -81,7 +80,9 @@ def send_signal(pids: Iterable[int], number: int) -> int:
     """Send the signal; return how many of the processes took it."""
     count = 0
     for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
+        try:
             os.kill(pid, number)
-            count += 1
+        except (ProcessLookupError, PermissionError):
+            continue
+        count += 1
     return count

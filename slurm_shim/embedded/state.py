@@ -9,7 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import os
-import sqlite3
+
+try:
+    import _sqlite3 as sqlite3  # without what the package adds for dates, whose import costs 2 ms
+except ImportError:
+    import sqlite3  # type: ignore[no-redef]
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -32,7 +32,7 @@ def supervise_job(conf: dict[str, Any], raw_id: int) -> None:
 
     Returns at once when the committed state does not name this process.
     """
-    signal.pthread_sigmask(signal.SIG_BLOCK, cluster.SUPERVISOR_SIGNALS)
+    signal.pthread_sigmask(signal.SIG_BLOCK, cluster.list_supervisor_signals())
     state = cluster.State(conf["folder"])
     state.lock()
     try:
@@ -221,8 +221,8 @@ class JobSupervisor:
 
     def _wait_for_signal(self, timeout_s: float | None) -> int | None:
         if timeout_s is None:
-            return signal.sigwaitinfo(cluster.SUPERVISOR_SIGNALS).si_signo
-        found = signal.sigtimedwait(cluster.SUPERVISOR_SIGNALS, min(timeout_s, 3600))
+            return signal.sigwaitinfo(cluster.list_supervisor_signals()).si_signo
+        found = signal.sigtimedwait(cluster.list_supervisor_signals(), min(timeout_s, 3600))
         return found.si_signo if found else None
 
     def _list_pids(self) -> list[int]:

@@ -10,7 +10,6 @@ refuses its value, and `scontrol show job` shows it as it does on a real cluster
 from __future__ import annotations
 
 import os
-import re
 import sys
 
 from .. import times, units
@@ -90,6 +89,8 @@ def check_option(name: str, value: str) -> dict[str, str]:
     if name in SWITCHED_ON:
         return dict([SWITCHED_ON[name]])
     if name in FORMS:
+        import re  # which takes longer to load than all the rest of most submissions
+
         form, complaint = FORMS[name]
         if not re.fullmatch(form, value, re.IGNORECASE):
             raise make_refusal(*complaint.format(value).split("\n"))

@@ -3,8 +3,14 @@
 SLURM_CONF is in the environment.
 """
 
+from __future__ import annotations
+
 import os
 import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 PROGRAMS = {
     "sbatch": "sbatch", "squeue": "squeue", "sacct": "sacct", "scancel": "scancel", "sinfo": "sinfo", "srun": "srun",
@@ -22,9 +28,7 @@ def main(argv: list[str]) -> int:
     """Run the program named first; return its exit status."""
     program, words = argv[0], argv[1:]
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from importlib import import_module
-
-    conf_module, states = import_module("embedded.conf"), import_module("embedded.states")
+    conf_module, states = _load("conf"), _load("states")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")  # type: ignore[union-attr]
     path = os.environ.get("SLURM_CONF", "")
@@ -37,11 +41,11 @@ def main(argv: list[str]) -> int:
         return _print_errors(program, text, "Unable to process configuration file")
     if program in ("supervise", "wake"):
         conf["down"] = False
-        module = import_module("embedded.supervise" if program == "supervise" else "embedded.cluster")
+        module = _load("supervise" if program == "supervise" else "cluster")
         (module.main if program == "supervise" else module.run_pass_at)(conf, int(words[0]))
         return 0
     try:
-        code = import_module(f"embedded.programs.{PROGRAMS[program]}").main(conf, words)
+        code = _load(f"programs.{PROGRAMS[program]}").main(conf, words)
         sys.stdout.flush()
         return int(code)
     except states.Refused as refusal:
@@ -51,13 +55,19 @@ def main(argv: list[str]) -> int:
         return int(refusal.code)
     except states.Unreachable:
         return _print_unreachable(program, words, states.UNREACHABLE)
-    except import_module("embedded.state").Broken as error:
+    except _load("state").Broken as error:
         # A state that cannot be read or written is, for the caller, a controller that does not answer.
         print(f"{program}: error: {conf['folder']}: {error}", file=sys.stderr)
         return _print_unreachable(program, words, states.UNREACHABLE)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the reader has closed the pipe
         return 1
+
+
+def _load(name: str) -> Any:
+    """Load a module of the cluster, without importlib's 0.5 ms."""
+    __import__(f"embedded.{name}")
+    return sys.modules[f"embedded.{name}"]
 
 
 def _print_errors(program: str, errors: list[str], fatal: str) -> int:
@@ -86,4 +96,9 @@ def _print_unreachable(program: str, words: list[str], text: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    status = main(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    finally:
+        os._exit(status)  # there is nothing to clean up, which takes Python 0.5 ms
