@@ -46,9 +46,9 @@ def follow_folders(
         numbers = [entry.facts.sweep for entry in (new, old) if entry is not None and entry.facts.sweep is not None]
         if numbers:
             state = sweeps.to_cell_state(new.facts.status, new.facts.open) if new else None
-            sweep_index.follow_run(name, state, numbers[0])
-            # The place of a cell that has ended is free for the next one.
-            opened.mark(Key("sweep", str(numbers[0])))
+            if sweep_index.follow_run(name, state, numbers[0]):
+                # The place of a cell that has ended is free for the next one.
+                opened.mark(Key("sweep", str(numbers[0])))
 
     store.sweeps.listeners.append(follow_sweep)
     for folder in (store.runs, store.jobs):

@@ -133,7 +133,8 @@ async def reconcile(server: Server) -> None:
     server.store.note_problems("jobs", lost_jobs.describe_unsure_jobs(server))
     reported: list[str] = []
     if server.cluster.is_answering:
-        server.tasks.spawn(Key("inbox", ""), lambda: start.empty_inbox(server))
+        if server.inbox.is_due(PASS_S):
+            server.tasks.spawn(Key("inbox", ""), lambda: start.empty_inbox(server))
         reported = reports.settle_ended_jobs(server)
     for name, known in {**found, server.cluster.name: server.cluster}.items():
         if known is not None:

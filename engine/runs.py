@@ -40,7 +40,8 @@ class Rules:
 
     `advance` gives the changed document and the next steps, `effects` takes a step of each type and gives the document
     after it; a document whose status is one of `ended` needs no more, and `withdraw(document, steps)` takes back the
-    steps that were left. `tidy(server, document, steps)` removes what is not needed any more once the document is
+    steps that were left. A step of a type that is `repeatable` is taken again after a crash, so that the document need
+    not be written before. `tidy(server, document, steps)` removes what is not needed any more once the document is
     written with what these steps gave. `find_wait(document, steps, has_slot)` gives the
     step that is to be waited for first, `wait(server, document, step, held)` waits for it; what it puts into `held` is
     let go when the document has gone as far as it can.
@@ -48,6 +49,7 @@ class Rules:
 
     kind: str
     ended: Collection[str]
+    repeatable: Collection[type]
     advance: Callable[..., tuple[Any, list[Any]]]
     effects: Mapping[type, Callable[[Server, Any, Any], Awaitable[Any]]]
     withdraw: Callable[[Any, list[Any]], Any]
@@ -197,7 +199,8 @@ async def take_steps(
     step = rules.find_wait(document, steps, has_slot)
     if step is not None:
         return document, step
-    if advanced != document:
+    is_needed_on_disk = not steps or any(type(step) not in rules.repeatable for step in steps)
+    if is_needed_on_disk and advanced != document:
         await folder.put(document_id, advanced)
     return (advanced, None) if await perform_steps(server, rules, advanced, steps, warnings) else None
 
@@ -208,6 +211,8 @@ async def perform_steps(server: Server, rules: Rules, document: Any, steps: list
     What they changed is written once for all: with many jobs, each writing is as large as the others. An effect that
     fails has written it.
     """
+    if not steps:
+        return False
     for number, step in enumerate(steps, 1):
         was_ended = document.status in rules.ended
         try:
@@ -221,10 +226,13 @@ async def perform_steps(server: Server, rules: Rules, document: Any, steps: list
             document = rules.withdraw(document, steps[number:])
             break
     folder = server.store.by_kind[rules.kind]
+    # What follows without any further step is written with what the steps gave.
+    advanced, more = rules.advance(document, *server.clusters.make_lookups(document.cluster), time.time())
+    document = document if more else advanced
     if document.id in folder and folder.get(document.id) != document:
         await folder.put(document.id, document)
     await rules.tidy(server, document, steps)
-    return bool(steps)
+    return bool(more)
 
 
 def find_wait(run: Run, steps: list[runs.Step], has_slot: bool) -> runs.Step | None:
@@ -264,7 +272,7 @@ async def copy_mount(server: Server, run: Run, step: runs.SyncMount) -> None:
 async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
     """Call sbatch for the job's last attempt; return the run after that.
 
-    Only the first job of a run, which its request waits for, and what fails is written here.
+    Only the first job of a run that is no cell, which its request waits for, and what fails is written here.
     """
     job = runs.find_job(run, step.job)
     attempt = job.attempts[-1]
@@ -287,7 +295,7 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
         job_id = await cluster.sbatch(script, {**options, **missing}, row, needs)
         log_path = batch.find_log_path(script, log_dir, options["job_name"], job_id)
         run = runs.mark_submitted(run, job.name, job_id, {"stdout": log_path, "stderr": log_path}, submitted_at)
-        if runs.count_submitted(run) > 1:
+        if runs.count_submitted(run) > 1 or run.sweep_run_id:
             return run
     except Exception as problem:  # whatever it is: a run that cannot be submitted has failed, and says why
         unreachable = find_obstacle(problem)
@@ -358,6 +366,7 @@ async def remove_leftovers(server: Server, run: Run, steps: list[runs.Step]) -> 
 RUN_RULES = Rules(
     kind="run",
     ended=runs.ENDED,
+    repeatable=(runs.ReadResult,),
     advance=runs.advance_run,
     effects={runs.SubmitJob: submit_job, runs.CancelJobs: cancel_jobs, runs.ReadResult: read_result},
     withdraw=runs.drop_steps,

@@ -123,8 +123,8 @@ class Server:
         for kind in ("run", "job"):
             self.store.by_kind[kind].listeners.append(self.lost_documents.make_listener(kind))
         self.store.simulations.listeners.append(self.task_reports.follow)
-        self.store.inbox.listeners.append(lambda *_change: self.wake.set())
         self.inbox = Inbox(self.store.join_path("inbox"))
+        self.store.inbox.listeners.append(self._follow_inbox)
         # Lists follow after the indexes, from which their rows are made.
         self.workflow_folders = WorkflowFolders(self.store, self.changes)
         self.run_list = RunList(self.store.runs, srunx.to_run_json)
@@ -143,6 +143,10 @@ class Server:
         if found is None:
             found = self.job_lists[cluster] = JobList(self.job_index, self.report_index)
         return found
+
+    def _follow_inbox(self, *_change: Any) -> None:
+        self.inbox.mark_changed()
+        self.wake.set()
 
     async def check(self, work: Callable[..., Checked], *given: Any, **named: Any) -> Checked:
         """Check in a thread what a caller has sent, within CHECK_S.

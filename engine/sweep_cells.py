@@ -31,7 +31,7 @@ async def rerun_cells(
         sweep = server.sweep_index.get_live_sweep(sweep_id)
         if request.is_repeated(sweep):
             return sweep
-        known = server.sweep_index.get_states(sweep)
+        known = dict(server.sweep_index.get_states(sweep))  # as of one moment
         chosen = sweeps.choose_cells(sweep, known, which)
         if chosen:
             await server.notifications.queue_target_events("sweep_run", sweep.id)

@@ -29,6 +29,7 @@ from slurm_shim.past.ended_jobs import EndedJobs
 from slurm_shim.past.missing_jobs import store_bounded
 from slurm_shim.past.usage_look_ups import UsageLookUps
 from slurm_shim.queue import job_changes
+from slurm_shim.queue.gathered import EmbeddedSlurm
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.remote.work_folders import ChangedFile
@@ -92,7 +93,7 @@ def read_cluster_name(conf: str | None) -> str:
 
 def make_embedded(path: str, conf: str, hold_fd: int | None) -> Slurm:
     """Make the commands of the embedded cluster."""
-    return Slurm(f"{PROGRAMS}:{path}", conf, hold_fd=hold_fd)
+    return EmbeddedSlurm(f"{PROGRAMS}:{path}", conf, hold_fd=hold_fd)
 
 
 class Cluster:

@@ -443,7 +443,7 @@ class Slurm:
         environment, hold_fd = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
         environment |= {**self._build_hidden_variables(argv[0]), **needs.secrets}
         is_enough = _has_new_id if submits else None
-        ended = programs.run_program(
+        ended = self._call_program(
             program,
             argv,
             environment,
@@ -457,6 +457,12 @@ class Slurm:
         if ended.exit_code is None:
             raise make_timeout_error(argv[0], err, timeout_s)
         return Answer(ended.exit_code, out, err)
+
+    def _call_program(
+        self, program: str, argv: Sequence[str], environment: Mapping[str, str], stdin: bytes, timeout_s: float,
+        **bounds: Any,
+    ) -> programs.Outcome:  # fmt: skip
+        return programs.run_program(program, argv, environment, stdin, timeout_s, **bounds)
 
     def _build_hidden_variables(self, program: str) -> dict[str, str]:
         # What no other user may see, unlike an argv. SQUEUE_FORMAT2 is squeue's -O.

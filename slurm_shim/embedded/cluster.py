@@ -46,7 +46,8 @@ SIGKILL, SIGTERM = 9, 15  # POSIX's numbers: `signal` takes 2 ms to load, in eac
 MAIN = os.path.join(os.path.dirname(os.path.abspath(__file__)), "programs", "main.py")
 
 
-class change_state:  # noqa: N801 - read as the verb that it is; a generator would need contextlib, 4 ms of each start
+# These two are used as functions are; made of generators they would need contextlib, whose import takes 4 ms each time.
+class change_state:
     """Open the state for a change; the scheduling pass follows.
 
     Nothing is changed when the block raises.
@@ -98,7 +99,7 @@ def _announce_ends(conf: dict[str, Any]) -> None:
         pass  # nobody has made the folder, so nobody watches it
 
 
-class read_state:  # noqa: N801 - as above
+class read_state:
     """Open the state for reading, after settling what is overdue."""
 
     def __init__(self, conf: dict[str, Any]) -> None:
@@ -437,8 +438,6 @@ def _fork_detached(conf: dict[str, Any], state: State, words: list[str], leash: 
         os.execve(sys.executable, [sys.executable, "-I", "-S", MAIN, *words], environment)  # noqa: S606
     finally:
         os._exit(127)
-
-
 
 
 def list_supervisor_signals() -> list[int]:

@@ -47,7 +47,7 @@ class SweepIndex:
         self._sweep, self._run, self._archive = sweep, run, archive
         self.version = self._largest = 0
         self.order: list[tuple[str, int]] = []  # (started_at, id), oldest first
-        self._states: dict[str, dict[int, str]] = {}
+        self._states: dict[str, sweeps.CellStates] = {}
         self._by_uid: dict[str, str] = {}
         self._by_key: dict[str, str] = {}
         self._counts: dict[str, dict[str, int]] = {}
@@ -84,22 +84,23 @@ class SweepIndex:
         if new is not None:
             bisect.insort(self.order, (new.started_at, int(new.id)))
 
-    def follow_run(self, run_id: str, state: str | None, number: int = 0) -> None:
-        """Note the state of a cell's run (see `sweeps.state_of`); None: deleted.
+    def follow_run(self, run_id: str, state: str | None, number: int = 0) -> bool:
+        """Note the state of a cell's run (see `sweeps.to_cell_state`); None: deleted.
+
+        Return whether it is another one than before.
 
         `number` is that of its sweep, which is not given to another one even when the file of the sweep is gone.
         """
         self._largest = max(self._largest, number)
         uid, index = sweeps.parse_cell_id(run_id)
-        states = self._states.setdefault(uid, {})
-        if state is not None:
-            states[index] = state
-        else:
-            states.pop(index, None)
+        states = self._states.setdefault(uid, sweeps.CellStates())
+        has_changed = states.get(index) != state
+        states.change(index, state)
         if not states:
             del self._states[uid]
         self._counts.pop(uid, None)
         self.version += 1
+        return has_changed
 
     # Looking things up.
 
@@ -112,9 +113,9 @@ class SweepIndex:
         """Return the number for a new sweep."""
         return max((self._largest, *(number for _, number in self.order))) + 1
 
-    def get_states(self, sweep: Sweep) -> dict[int, str]:
-        """Return a copy of the states of the sweep's runs, by cell index."""
-        return dict(self._states.get(sweep.uid, {}))
+    def get_states(self, sweep: Sweep) -> sweeps.CellStates:
+        """Return the states of the sweep's runs as they change, by cell index."""
+        return self._states.get(sweep.uid) or sweeps.CellStates()
 
     def list_values(self, sweep: Sweep) -> list[dict[str, Any]]:
         """List the axis values of each cell."""
@@ -210,7 +211,7 @@ class SweepIndex:
         is_current = self._by_uid.get(sweep.uid) == sweep.id and sweep is self._sweep(sweep.id)
         counted = self._counts.get(sweep.uid) if is_current else None
         if counted is None:
-            counted = sweeps.count_cells(sweep, self._states.get(sweep.uid, {}))
+            counted = sweeps.count_cells(sweep, self.get_states(sweep))
         if is_current:
             self._counts[sweep.uid] = counted
         return srunx.to_sweep_json(sweep, counted)

@@ -102,6 +102,19 @@ class Inbox:
         self.folder, self._clock = folder, clock
         self._sightings: dict[str, Sighting] = {}
         self.held: set[str] = set()
+        self._look_again_at = 0.0
+
+    def mark_changed(self) -> None:
+        """Have the folder looked at as soon as somebody asks."""
+        self._look_again_at = 0.0
+
+    def is_due(self, pause_s: float) -> bool:
+        """Tell whether to look at it: it changed, or so long has passed."""
+        now = self._clock()
+        if now < self._look_again_at:
+            return False
+        self._look_again_at = now + pause_s
+        return True
 
     def list_ready(self) -> list[DroppedFile]:
         """List the complete files, oldest first; those that are not stay.

@@ -35,7 +35,10 @@ class Pretended:
         self.clusters = SimpleNamespace(poll_needed=lambda _names: None, find=lambda name: self.by_name.get(name))
         self.by_name = {"here": self.cluster}
         self.answering: dict[str, Any] = {}
-        self.notifications = SimpleNamespace(list_foreign_watches=list)
+        self.notifications, self.inbox = (
+            SimpleNamespace(list_foreign_watches=list),
+            SimpleNamespace(is_due=lambda _pause_s: True),
+        )
         self.sampler = SimpleNamespace(follow_jobs=lambda _cluster, _job_ids: None)
         self.store = SimpleNamespace(
             by_kind={"job": {}, "run": {}},

@@ -58,6 +58,26 @@ async def test_the_end_of_its_jobs_is_the_end_of_the_run(tmp_path: Path) -> None
         assert run_of(world).status == "completed" and run_of(world).jobs[0].result == {"loss": 1}
 
 
+@asynchronous
+async def test_a_cell_is_written_before_sbatch_and_with_what_came_of_it(tmp_path: Path) -> None:
+    """Twice to submit its jobs, and once when they have ended, however much is learned then."""
+    async with open_server(tmp_path, TWO) as world:
+        await world.store.sweeps.create("7", make_sweep(status="running"))
+        await plan(world, sweep_run_id=7)
+        written: list[list[tuple[bool, bool]]] = []
+        world.store.runs.listeners.append(
+            lambda _name, _old, new: written.append(
+                [(bool(found.attempts and found.attempts[-1].job_id), found.result_read) for found in new.document.jobs]
+            )
+        )
+        await runs.advance_run(world.server, "r")
+        assert written == [[(False, False)] * 2, [(True, False)] * 2], "intended, then submitted"
+        tags = [found.attempts[-1].tag for found in run_of(world).jobs]
+        await world.show_queue(*(job(str(101 + at), "COMPLETED", comment=tag) for at, tag in enumerate(tags)))
+        await runs.advance_run(world.server, "r")
+        assert written[2:] == [[(True, True)] * 2] and run_of(world).status == "completed"
+
+
 @pytest.mark.parametrize(
     ("why", "refusal", "status", "kind", "warned"),
     [

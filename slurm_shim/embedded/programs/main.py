@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from typing import Any
 
 PROGRAMS = {
-    "sbatch": "sbatch", "squeue": "squeue", "sacct": "sacct", "scancel": "scancel", "sinfo": "sinfo", "srun": "srun",
+    "sbatch": "sbatch", "sbatch-all": "sbatch_all", "squeue": "squeue", "sacct": "sacct", "scancel": "scancel",
+    "sinfo": "sinfo", "srun": "srun",
     "scontrol": "scontrol", "sacctmgr": "sacctmgr", "sstat": "sstat", "sdiag": "sdiag",
 }  # fmt: skip
 NO_SOURCE = (
@@ -27,7 +28,9 @@ UNREACHABLE_CODES = {"scancel": 8, "sdiag": 255}
 def main(argv: list[str]) -> int:
     """Run the program named first; return its exit status."""
     program, words = argv[0], argv[1:]
+    module = PROGRAMS.get(program, "")
     sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
+    program = program.removesuffix("-all")  # what many calls are told is what each is told
     conf_module, states = _load("conf"), _load("states")
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="surrogateescape", newline="\n")  # type: ignore[union-attr]
@@ -41,11 +44,13 @@ def main(argv: list[str]) -> int:
         return _print_errors(program, text, "Unable to process configuration file")
     if program in ("supervise", "wake"):
         conf["down"] = False
-        module = _load("supervise" if program == "supervise" else "cluster")
-        (module.main if program == "supervise" else module.run_pass_at)(conf, int(words[0]))
+        if program == "supervise":
+            _load("supervise").main(conf, int(words[0]))
+        else:
+            _load("cluster").run_pass_at(conf, int(words[0]))
         return 0
     try:
-        code = _load(f"programs.{PROGRAMS[program]}").main(conf, words)
+        code = _load(f"programs.{module}").main(conf, words)
         sys.stdout.flush()
         return int(code)
     except states.Refused as refusal:

@@ -17,6 +17,7 @@ from . import hints
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from ..state import Row, State
@@ -31,8 +32,37 @@ WHY_NOT = {
 }
 
 
+class Submission:
+    """What one call of sbatch asks for, all of it checked.
+
+    `jobs` are the columns of the job, or of the parts of a heterogeneous one; `problem` is what no node can give.
+    """
+
+    def __init__(
+        self, request: Request, asked: Mapping[str, Any], jobs: list[dict[str, Any]], text: bytes, args: list[str]
+    ) -> None:
+        self.request, self.asked, self.jobs, self.text = request, asked, jobs, text
+        self.args = b"".join(os.fsencode(word) + b"\0" for word in args)
+        self.facts = jobs[0].pop("array_facts", None)
+        self.problem: str | None = None
+        self.refused: Refused | None = None
+        self.environment = b""
+
+
 def main(conf: dict[str, Any], argv: list[str]) -> int:
     """Run sbatch; return its exit status."""
+    submission = read_submission(conf, argv)
+    if isinstance(submission, int):
+        return submission
+    with cluster.change_state(conf) as state:
+        raw_id = insert_jobs(conf, state, submission)
+    print_id(conf, submission, raw_id)
+    sys.stdout.flush()
+    return _wait_for_job(conf, raw_id) if "wait" in submission.request.flags else 0
+
+
+def read_submission(conf: dict[str, Any], argv: list[str]) -> Submission | int:
+    """Read what is to be submitted; an exit status where nothing is."""
     request = Request("sbatch", int(time.time()))
     parts, operands, asked = _split_parts(request, argv)
     if "version" in asked:
@@ -54,15 +84,27 @@ def main(conf: dict[str, Any], argv: list[str]) -> int:
         raise make_refusal("Invalid job array specification")
     if "test-only" in request.flags:
         return _print_estimate(conf, jobs[0])
-    raw_id = _submit_jobs(conf, request, jobs, text, operands[1:])
-    if "quiet" not in asked:
-        cluster_name = conf["cluster"] if request.flags.get("clusters") else ""
-        if "parsable" in request.flags:
+    submission = Submission(request, asked, jobs, text, operands[1:])
+    problems = [job.pop("impossible", None) or schedule.find_shortage(conf, job) for job in jobs]
+    problem = None if jobs[0]["held"] else next(filter(None, problems), None)
+    if problem:
+        submission.problem, submission.refused = problem, make_refusal(UNAVAILABLE, *WHY_NOT.get(problem, ()))
+        if len(jobs) > 1:
+            raise submission.refused
+    submission.environment = _pack_environment(request)
+    return submission
+
+
+def print_id(conf: dict[str, Any], submission: Submission, raw_id: int) -> None:
+    """Print the id of the job that was submitted, or raise why it fails."""
+    if submission.refused:
+        raise submission.refused
+    if "quiet" not in submission.asked:
+        cluster_name = conf["cluster"] if submission.request.flags.get("clusters") else ""
+        if "parsable" in submission.request.flags:
             print(f"{raw_id};{cluster_name}".rstrip(";"))
         else:
             print(f"Submitted batch job {raw_id}" + (f" on cluster {cluster_name}" if cluster_name else ""))
-    sys.stdout.flush()
-    return _wait_for_job(conf, raw_id) if "wait" in request.flags else 0
 
 
 def _split_parts(request: Request, argv: list[str]) -> tuple[list[list[str]], list[str], dict[str, Any]]:
@@ -311,43 +353,29 @@ def _pack_environment(request: Request) -> bytes:
     return b"\0".join(os.fsencode(word) for word in words)
 
 
-def _submit_jobs(
-    conf: dict[str, Any], request: Request, jobs: list[dict[str, Any]], text: bytes, args: list[str]
-) -> int:
+def insert_jobs(conf: dict[str, Any], state: State, submission: Submission) -> int:
     """Put the job, or all parts of one, into the queue; return its id.
 
     Refused jobs that SLURM gives an id leave a FAILED row, as there.
     """
-    problems = [job.pop("impossible", None) or schedule.find_shortage(conf, job) for job in jobs]
-    problem = None if jobs[0]["held"] else next(filter(None, problems), None)
-    facts = jobs[0].pop("array_facts", None)
-    refused = make_refusal(UNAVAILABLE, *WHY_NOT.get(problem, ())) if problem else None
-    if refused and len(jobs) > 1:
-        raise refused
-    env = _pack_environment(request)
-    with cluster.change_state(conf) as state:
-        now = int(time.time())
-        script_id = state.insert_row(
-            "scripts", text=text, args=b"".join(os.fsencode(word) + b"\0" for word in args), env=env
-        )
-        raw_ids = [state.take_number("next_id", 1) for _ in jobs]
-        for offset, (raw_id, job) in enumerate(zip(raw_ids, jobs, strict=True)):
-            _check_limits(conf, state, job)
-            job |= {**_build_first_columns(state, job, now), "script_id": script_id}
-            job["dependency"] = _drop_unknown(state, job["dependency"])
-            if facts:
-                job["array_job_id"] = raw_id
-                state.set_meta(f"array {raw_id}", facts)
-            if len(jobs) > 1:
-                job |= {"het_job_id": raw_ids[0], "het_offset": offset, "het_ids": f"{raw_ids[0]}-{raw_ids[-1]}"}
-            if problem:
-                job |= {"state": "FAILED", "reason": "BadConstraints", "start_time": now, "end_time": now}
-                job["exit_raw"] = 256
-            state.insert_row("jobs", raw_id=raw_id, **job)
-            if raw_id % 50 == 0:
-                _forget_scripts(conf, state, now)
-    if refused:
-        raise refused
+    jobs, now = submission.jobs, int(time.time())
+    script_id = state.insert_row("scripts", text=submission.text, args=submission.args, env=submission.environment)
+    raw_ids = [state.take_number("next_id", 1) for _ in jobs]
+    for offset, (raw_id, job) in enumerate(zip(raw_ids, jobs, strict=True)):
+        _check_limits(conf, state, job)
+        job |= {**_build_first_columns(state, job, now), "script_id": script_id}
+        job["dependency"] = _drop_unknown(state, job["dependency"])
+        if submission.facts:
+            job["array_job_id"] = raw_id
+            state.set_meta(f"array {raw_id}", submission.facts)
+        if len(jobs) > 1:
+            job |= {"het_job_id": raw_ids[0], "het_offset": offset, "het_ids": f"{raw_ids[0]}-{raw_ids[-1]}"}
+        if submission.problem:
+            job |= {"state": "FAILED", "reason": "BadConstraints", "start_time": now, "end_time": now}
+            job["exit_raw"] = 256
+        state.insert_row("jobs", raw_id=raw_id, **job)
+        if raw_id % 50 == 0:
+            _forget_scripts(conf, state, now)
     return raw_ids[0]
 
 

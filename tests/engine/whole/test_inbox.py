@@ -167,6 +167,18 @@ def test_where_writers_are_not_known_a_file_has_to_stay_as_it_is(
     assert [request.path.name for request in dropped.list_ready()] == ["a.yaml"]
 
 
+def test_the_folder_is_looked_at_when_it_changed_and_now_and_then(tmp_path: Path) -> None:
+    now = [0.0]
+    dropped = Inbox(tmp_path, lambda: now[0])
+    assert dropped.is_due(0.5) and not dropped.is_due(0.5)
+    now[0] = 0.4
+    assert not dropped.is_due(0.5)
+    dropped.mark_changed()
+    assert dropped.is_due(0.5) and not dropped.is_due(0.5)
+    now[0] = 0.9
+    assert dropped.is_due(0.5)
+
+
 def test_what_is_moved_into_place_is_taken_at_once(tmp_path: Path) -> None:
     (tmp_path / ".a").write_text(WHOLE)
     os.utime(tmp_path / ".a", (1, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 from typing import Any
 
 import pytest
@@ -384,6 +385,27 @@ def test_advance(why: str, change: dict[str, Any], runs: str, status: str, steps
     for version in (sweep, advanced):
         assert " ".join(map(str, sweeps.count_cells(version, states).values())) == counters, why
     assert (advanced.completed_at is not None) == (status in sweeps.ENDED)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_states_that_are_kept_up_to_date_are_those_that_are_counted_anew(seed: int) -> None:
+    """Whatever happened to the cells, a sweep goes on as if all of them had been looked at."""
+    chance = random.Random(seed)
+    kept, plain = sweeps.CellStates(), dict[int, str]()
+    sweep = make_sweep({"a": list(range(12))}, max_parallel=3, fail_fast=seed % 2 == 0)
+    sweep = sweep.model_copy(update={"waiting": chance.choice(["0-11", "2,5-8,10-11", ""])})
+    sweep = sweep.model_copy(update={"again": chance.choice(["", "", "1-2"]), "forgiven": chance.choice(["", "3"])})
+    for _ in range(60):
+        index, state = chance.randrange(12), chance.choice([*sweeps.STATES, None, "completed", "completed"])
+        kept.change(index, state)
+        if state is None:
+            plain.pop(index, None)
+        else:
+            plain[index] = state
+        assert kept == plain and list(kept) == list(plain)
+        for version in (sweep, sweeps.cancel_sweep(sweep, NOW)):
+            assert sweeps.advance_sweep(version, kept, NOW) == sweeps.advance_sweep(version, plain, NOW)
+            assert sweeps.count_cells(version, kept) == sweeps.count_cells(version, plain)
 
 
 def test_only_so_many_cells_start_in_one_go() -> None:
