@@ -26,6 +26,7 @@ from tests.app_server import Server, free_port
 from tests.waiting import eventually
 
 PAGE = (ROOT / "docs" / "operating.md").read_text()
+CACHE_PAGE = (ROOT / "docs" / "performance.md").read_text()
 HOST = "sluice.example.org"
 LAB = {"organization_name": "Lab, A", "organization_unit_name": "x"}
 
@@ -276,3 +277,45 @@ def test_the_unit_is_one(tmp_path: Path) -> None:
         path.write_text(replace(read_block("ini"), {"/opt/sluice/bin/sluice": "/bin/true"}))
         done = subprocess.run([analyze, "verify", path], capture_output=True, text=True, timeout=60)
         assert "sluice@.service" not in done.stderr, "what systemd does not know it tells and ignores"
+
+
+# --- a cache of lists, as docs/performance.md says --------------------------------------------------------------------
+
+
+def write_caching_nginx(folder: Path, port: int, behind: int, certificates: bool) -> list[str]:
+    """Write nginx.conf as for the proxy alone, with what the page on performance adds; answers are kept for an hour."""
+    command = write_nginx(folder, port, behind, certificates)
+    (block,) = re.findall(r"^```nginx\n(.*?)^```", CACHE_PAGE, re.MULTILINE | re.DOTALL)
+    before, _, location = block.partition("server {\n")
+    config = folder / "nginx.conf"
+    text = replace(
+        config.read_text(), {"server {\n    listen": f"{before}server {{\n{location.rpartition('}')[0]}    listen"}
+    )
+    text = replace(
+        text, {"/var/cache/nginx/sluice": f"{folder}/cache", "proxy_cache_valid 200 2s": "proxy_cache_valid 200 1h"}
+    )
+    config.write_text(text)
+    return command
+
+
+@pytest.mark.proxy
+def test_a_cache_of_lists_is_for_each_token_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROXIES, "nginx", write_caching_nginx)
+    with starting("nginx", tmp_path) as proxy:
+
+        def ask(path: str, token: str | None, **more: str) -> tuple[int, str | None]:
+            request = proxy.build("GET", path, token)
+            request.headers.update(more)
+            answer = proxy.http.send(request)
+            return answer.status_code, answer.headers.get("x-cache")
+
+        for path in ("/api/jobs", "/v1/jobs?limit=10", "/api/v1/nodes"):
+            assert [ask(path, "read") for _ in range(2)] == [(200, "MISS"), (200, "HIT")], path
+            assert ask(path, "write") == (200, "MISS"), "another token"
+            assert ask(path, None)[0] == 401, "none"
+            assert [ask(path, None, authorization="Bearer wrong")[0] for _ in range(2)] == [401, 401]
+        etag = proxy.request("GET", "/api/jobs", "read").headers["etag"]
+        assert ask("/api/jobs", "read", **{"if-none-match": etag}) == (304, "HIT")
+        made = proxy.request("POST", "/api/jobs", json={"name": "cached", "script_content": "#!/bin/sh\ntrue\n"})
+        assert (made.status_code, made.headers.get("x-cache")) == (201, None)
+        assert ask(f"/api/jobs/{made.json()['job_id']}", "read") == (200, None), "all else is not cached"
