@@ -6,7 +6,7 @@ Scripts refer to secrets, whose values are looked up when a job is submitted.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from slurm_shim.script_checks import find_problems
 from store.config import masks
 from store.disk import mount_calls
 from store.documents import Run, RunJob
-from store.errors import Conflict, Invalid, NotFound, make_problem
+from store.errors import Conflict, Invalid, NotFound, StoreError, make_problem
 from store.rendering import templates
 from store.rules import run_drafts, workflows
 
@@ -27,18 +27,49 @@ async def plan_run(
     server: Server, workflow: workflows.Workflow, body: Mapping[str, Any], run_id: str, given: Mapping[str, Any]
 ) -> Run:
     """Plan a run with every script rendered; write nothing."""
-    chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
+    (planned,) = await plan_runs(server, workflow, given, [(run_id, body, given.get("cell", 0))])
+    if isinstance(planned, Exception):
+        raise planned
+    return planned
+
+
+async def plan_runs(
+    server: Server,
+    workflow: workflows.Workflow,
+    given: Mapping[str, Any],
+    wanted: Sequence[tuple[str, Mapping[str, Any], int]],
+) -> list[Run | Exception]:
+    """Plan runs of one workflow on one cluster and mount; write nothing.
+
+    Each is wanted by its id, body and cell; one that is wrong gives an error of the store, or a ValueError.
+    """
     cluster = server.clusters.get(given["cluster"])
-    place = await workdirs.choose_workdir(server, cluster, given["mount"], run_id)
-    defaults = await server.store.configuration.load_job_defaults(place.local)
-    cell = given.get("cell", 0)
-    plan = await server.check(
-        workflows.plan_workflow, workflow, **chosen, cell=cell, defaults=defaults, renderer=server.renderer
-    )
-    for planned in plan["jobs"]:
-        await workdirs.expand_homes(server, planned, ("jobs", planned["name"]), cluster)
-    given = {**given, "syncs": place.is_copied and await workdirs.is_sync_wanted(server, place)}
-    return await server.check(build_run, server, workflow, plan, place, run_id, given)
+    places = [await workdirs.choose_workdir(server, cluster, given["mount"], wanted[0][0])]
+    if given["mount"] is None:
+        places += [await workdirs.choose_workdir(server, cluster, None, run_id) for run_id, _, _ in wanted[1:]]
+    places += places * (len(wanted) - len(places))
+    defaults = await server.store.configuration.load_job_defaults(places[0].local)
+    given = {**given, "syncs": places[0].is_copied and await workdirs.is_sync_wanted(server, places[0])}
+
+    def plan(body: Mapping[str, Any], cell: int) -> workflows.Plan:
+        chosen = {key: body.get(key) for key in ("args_override", "from_job", "to_job", "single_job")}
+        return workflows.plan_workflow(workflow, **chosen, cell=cell, defaults=defaults, renderer=server.renderer)
+
+    plans = await server.check_each(plan, [(body, cell) for _, body, cell in wanted])
+    for at, found in enumerate(plans):
+        try:
+            for job in () if isinstance(found, Exception) else found["jobs"]:
+                await workdirs.expand_homes(server, job, ("jobs", job["name"]), cluster)
+        except (StoreError, ValueError) as problem:
+            plans[at] = problem
+
+    def build(found: workflows.Plan | Exception, place: workdirs.WorkDir, run_id: str) -> Run:
+        if isinstance(found, Exception):
+            raise found
+        return build_run(server, workflow, found, place, run_id, given)
+
+    ids = [run_id for run_id, _, _ in wanted]
+    return await server.check_each(build, list(zip(plans, places, ids, strict=True)))
 
 
 def build_run(

@@ -283,7 +283,7 @@ async def submit_job(server: Server, run: Run, step: runs.SubmitJob) -> Run:
     cluster = server.clusters.get(run.cluster)
     try:
         if run.sweep_run_id:
-            await server.pace.wait_for_slot()
+            await server.pace.wait_for_slot(cluster.has_controller)
         result_dir = job.result_path and str(Path(job.result_path).parent)
         folders = {"work_dir": job.work_dir, "log_dir": job.log_dir, "result folder": result_dir}
         secrets = await planning.load_secrets(server, run, job)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 from engine.callers.codes import Codes
@@ -38,6 +38,7 @@ from store.config.settings import Settings
 from store.deadlines import limit_computing
 from store.disk.audit import Audit
 from store.disk.streams import Streams
+from store.errors import StoreError
 from store.indexes.bodies import BoundedCache
 from store.indexes.job_list import JobList
 from store.indexes.jobs import JobIndex
@@ -160,6 +161,26 @@ class Server:
                 return work(*given, **named)
 
         return await asyncio.get_running_loop().run_in_executor(self.check_pool, check_in_time)
+
+    async def check_each(
+        self, work: Callable[..., Checked], given: Sequence[Sequence[Any]]
+    ) -> list[Checked | Exception]:
+        """Check several things in one thread, each within CHECK_S.
+
+        What is wrong with one, an error of the store or a ValueError, stands in its place.
+        """
+
+        def check_in_time(arguments: Sequence[Any]) -> Checked | Exception:
+            try:
+                with limit_computing(CHECK_S):
+                    return work(*arguments)
+            except (StoreError, ValueError) as problem:
+                return problem
+
+        def check_all() -> list[Checked | Exception]:
+            return [check_in_time(arguments) for arguments in given]
+
+        return await asyncio.get_running_loop().run_in_executor(self.check_pool, check_all)
 
     def find_user(self, user_id: str) -> User | None:
         """Return the user with this id as the store has him now, or None."""

@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from engine import planning, runs, sweep_cells
@@ -34,6 +34,8 @@ ANSWER_S = 1.0
 SYNC_WAIT_S = 20.0
 # A sweep is answered with what was found doubtful by then.
 WARNINGS_S = 10.0
+# So many cells are planned together; whoever checks something meanwhile waits no longer than that.
+PLANNED_AT_ONCE = 20
 
 
 # --- requests ---------------------------------------------------------------------------------------------------------
@@ -286,29 +288,68 @@ async def start_sweep(server: Server, planned: Any, body: Mapping[str, Any]) -> 
 
 async def plan_cell(server: Server, sweep: Sweep, index: int) -> Run:
     """Plan the run of a cell, with the workflow as of the sweep's start."""
-    body = {**sweep.part, "args_override": server.sweep_index.build_args(sweep, index)}
+    (planned,) = await plan_cells(server, sweep, [index])
+    if isinstance(planned, Exception):
+        raise planned
+    return planned
+
+
+async def plan_cells(server: Server, sweep: Sweep, indices: Sequence[int]) -> list[Run | Exception]:
+    """Plan the runs of cells; one that cannot be planned gives the error."""
     given = {"mount": sweep.mount, "cluster": sweep.cluster, "source": sweep.submission_source, "sweep": int(sweep.id)}
-    given["cell"] = index
-    workflow = sweep_index.parse_workflow(sweep.workflow_text)
-    return await planning.plan_run(server, workflow, body, sweeps.make_cell_id(sweep.uid, index), given)
+    wanted = [
+        (
+            sweeps.make_cell_id(sweep.uid, index),
+            {**sweep.part, "args_override": server.sweep_index.build_args(sweep, index)},
+            index,
+        )
+        for index in indices
+    ]
+    return await planning.plan_runs(server, sweep_index.parse_workflow(sweep.workflow_text), given, wanted)
 
 
-async def start_cell(server: Server, sweep: Sweep, index: int) -> None:
-    """Save the cell as a run; a failed one if it cannot be planned."""
+async def start_cells(server: Server, sweep: Sweep, indices: Sequence[int]) -> None:
+    """Save the cells as runs; failed ones where they cannot be planned.
+
+    In their order; many are written together, but one by one where none may start after one has failed.
+    """
+    for at in range(0, len(indices), PLANNED_AT_ONCE):
+        chosen = indices[at : at + PLANNED_AT_ONCE]
+        new = [index for index in chosen if sweeps.make_cell_id(sweep.uid, index) not in server.store.runs]
+        try:
+            found = await plan_cells(server, sweep, new) if new else []
+        except errors.StoreUnavailable:
+            raise
+        except (errors.StoreError, ValueError) as problem:  # what is wrong with all of them
+            found = [problem] * len(new)
+        planned = dict(zip(new, found, strict=True))
+        together = 1 if sweep.fail_fast else len(chosen)
+        for first in range(0, len(chosen), together):
+            if sweeps.is_stopping(sweep, server.sweep_index.get_states(sweep)):
+                return
+            group = chosen[first : first + together]
+            begun = (start_cell(server, sweep, index, planned.get(index)) for index in group)
+            for failure in await asyncio.gather(*begun, return_exceptions=True):
+                if failure is not None:
+                    raise failure
+
+
+async def start_cell(server: Server, sweep: Sweep, index: int, planned: Run | Exception | None) -> None:
+    """Save the cell as planned, as a failed run if it cannot be planned.
+
+    Without a plan it has a run, which begins again.
+    """
     run_id = sweeps.make_cell_id(sweep.uid, index)
-    if run_id in server.store.runs:
+    if planned is None:
         async with server.locks.hold(Key("run", run_id)):
             await server.store.runs.put(run_id, run_rules.begin_run(server.store.runs.get(run_id), time.time()))
         return
-    try:
-        run = await plan_cell(server, sweep, index)
-    except errors.StoreUnavailable:
-        raise
-    except (errors.StoreError, ValueError) as problem:
-        run = run_drafts.build_unstarted_run(
-            run_id, sweep, server.sweep_index.build_args(sweep, index), str(problem), time.time()
-        )
-    await create_run(server, run)
+    if isinstance(planned, errors.StoreUnavailable):
+        raise planned
+    if isinstance(planned, Exception):
+        args = server.sweep_index.build_args(sweep, index)
+        planned = run_drafts.build_unstarted_run(run_id, sweep, args, str(planned), time.time())
+    await create_run(server, planned)
 
 
 async def create_run(server: Server, run: Run) -> None:

@@ -117,9 +117,7 @@ async def advance_sweep(server: Server, sweep_id: str) -> None:
                 # Together: one that is being submitted must not hold up those that wait for it.
                 await asyncio.gather(*(end_cell(server, advanced, index) for index in step.indices))
                 continue
-            for index in step.indices:
-                if not sweeps.is_stopping(advanced, server.sweep_index.get_states(advanced)):
-                    await start.start_cell(server, advanced, index)
+            await start.start_cells(server, advanced, step.indices)
 
 
 async def end_cell(server: Server, sweep: Sweep, index: int) -> None:

@@ -128,6 +128,11 @@ class Cluster:
         return self._name
 
     @property
+    def has_controller(self) -> bool:
+        """Whether there is a controller that many submissions may strain."""
+        return self.label != EMBEDDED
+
+    @property
     def is_answering(self) -> bool:
         """Whether SLURM answered the last query."""
         return self.snapshot.error is None and self.snapshot.age_s is not None

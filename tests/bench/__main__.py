@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import answers, exports, page, readers, reports, sockets, submission, writes
+from tests.bench import answers, embedded, exports, page, readers, reports, sockets, submission, sweeps, writes
 from tests.bench.figures import HEAD, Bench
 from tests.bench.large import measures
 from tests.bench.simulations import following, merge, task_posts
@@ -23,6 +23,8 @@ from tests.bench.simulations import following, merge, task_posts
 BENCHES: tuple[Bench, ...] = (
     *answers.BENCHES,
     *submission.BENCHES,
+    *embedded.BENCHES,
+    *sweeps.BENCHES,
     *readers.BENCHES,
     *sockets.BENCHES,
     *reports.BENCHES,

@@ -138,11 +138,11 @@ async def test_a_cell_is_started_as_the_sweep_says(tmp_path: Path) -> None:
     async with open_server(tmp_path, FLOW) as world:
         await world.store.sweeps.create("7", make_sweep())
         await world.store.workflows.delete("flow")
-        await start.start_cell(world.server, make_sweep(), 2)
+        await start.start_cells(world.server, make_sweep(), [2])
         run: Run = world.store.runs.get(to_cell_id(2))
         assert (run.sweep_run_id, run.args, run.status) == (7, {"n": 2}, "submitting")
         assert "echo 2" in (run.jobs[0].script or ""), "with the workflow as of the sweep's start"
-        await start.start_cell(world.server, make_sweep(), 2)
+        await start.start_cells(world.server, make_sweep(), [2])
         assert world.store.runs.get(to_cell_id(2)) == run, "once"
 
 
@@ -159,9 +159,44 @@ async def test_a_cell_that_cannot_be_planned_is_a_failed_run(tmp_path: Path, why
     sweep = make_sweep(workflow_text=text, mount=change.get("mount"))
     async with open_server(tmp_path, FLOW) as world:
         await world.store.sweeps.create("7", sweep)
-        await start.start_cell(world.server, sweep, 0)
+        await start.start_cells(world.server, sweep, [0])
         run: Run = world.store.runs.get(to_cell_id(0))
         assert run.status == "failed" and "gone" in (run.error or ""), why
+
+
+@pytest.mark.parametrize(
+    ("why", "fail_fast", "after"),
+    [
+        ("what is wrong with one is no matter of the others", False, {0: "submitting", 1: "failed", 2: "submitting"}),
+        ("but none starts after one has failed where that ends the sweep", True, {0: "submitting", 1: "failed"}),
+    ],
+)
+@asynchronous
+async def test_cells_are_started_together(
+    tmp_path: Path, why: str, fail_fast: bool, after: dict[int, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build = start.planning.build_run
+
+    def refuse_one(server: Any, workflow: Any, plan: Any, place: Any, run_id: str, given: Any) -> Run:
+        if run_id == to_cell_id(1):
+            raise ValueError("no such thing")
+        return build(server, workflow, plan, place, run_id, given)
+
+    monkeypatch.setattr(start.planning, "build_run", refuse_one)
+    async with open_server(tmp_path, FLOW) as world:
+        sweep = make_sweep(fail_fast=fail_fast)
+        await world.store.sweeps.create("7", sweep)
+        await start.start_cells(world.server, sweep, [0, 1, 2])
+        found = {
+            index: world.store.runs.get(to_cell_id(index))
+            for index in range(3)
+            if to_cell_id(index) in world.store.runs
+        }
+        assert {index: run.status for index, run in found.items()} == after, why
+        assert found[1].error == "no such thing" and found[0].args == {"n": 0}
+        assert len({run.work_dir for run in found.values() if run.jobs}) == len(after) - 1, (
+            "each in a folder of its own"
+        )
 
 
 @asynchronous
@@ -169,7 +204,7 @@ async def test_a_cell_that_is_to_run_again_begins_again(tmp_path: Path) -> None:
     async with open_server(tmp_path, FLOW) as world:
         await world.store.sweeps.create("7", make_sweep())
         await world.store.runs.put(to_cell_id(0), make_cell(0, status="pending"))
-        await start.start_cell(world.server, make_sweep(), 0)
+        await start.start_cells(world.server, make_sweep(), [0])
         assert world.store.runs.get(to_cell_id(0)).status == "submitting"
 
 

@@ -39,6 +39,9 @@ def test_beats_come_as_often_as_they_may(clock: list[float]) -> None:
         assert await beats(pacer, clock, 4) == [0, 0.25, 0.5, 0.75]
         clock[0] += 10
         assert await beats(pacer, clock, 2) == [10.75, 11.0], "a rest saves nothing up"
+        for _ in range(3):
+            await pacer.wait_for_slot(is_strained=False)
+        assert clock[0] == 111.0, "where there is no controller nobody waits"
         pacer.set_bounds(1, 1)
         assert await beats(pacer, clock, 3) == [11.25, 12.25, 13.25], "another pace counts from the next beat"
 
