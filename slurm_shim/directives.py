@@ -6,7 +6,6 @@ The lines are read by the same code as the embedded cluster's sbatch reads them,
 from __future__ import annotations
 
 import functools
-from collections import deque
 from types import MappingProxyType
 
 from slurm_shim.embedded.request import SAME, Request
@@ -28,11 +27,11 @@ def read_options(script: str) -> MappingProxyType[str, str | None]:
     are left out: sbatch will refuse them, or knows more than we do.
     """
     try:
-        rest = deque(read_directives(script.encode(errors="replace"))[0])
+        rest = read_directives(script.encode(errors="replace"))[0][::-1]
     except Refused:
         return MappingProxyType({})
     found: dict[str, str | None] = {}
-    while rest and (word := rest.popleft()) not in ("--", *SEPARATORS):
+    while rest and (word := rest.pop()) not in ("--", *SEPARATORS):
         if not word.startswith("-") or word == "-":
             continue
         try:

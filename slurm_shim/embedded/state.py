@@ -9,17 +9,47 @@ from __future__ import annotations
 
 import fcntl
 import os
-
-try:
-    import _sqlite3 as sqlite3  # without what the package adds for dates, whose import costs 2 ms
-except ImportError:
-    import sqlite3  # type: ignore[no-redef]
+import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     Row = Any  # a sqlite3.Row, read like a mapping from column to value
+
+
+def _load_sqlite() -> Any:
+    """Load SQLite's own module without what it takes 4 ms to load besides.
+
+    That is what the package adds for dates, and functools, of which it uses the cache of statements.
+    """
+    pretended: Any = type(sys)("functools")
+    pretended.lru_cache = lambda _size: _keep_statements
+    had = sys.modules.get("functools")
+    sys.modules["functools"] = had or pretended
+    try:
+        import _sqlite3
+    except ImportError:  # a Python that is no CPython
+        sys.modules.pop("functools")
+        import sqlite3 as _sqlite3  # type: ignore[no-redef]
+    if not had:
+        sys.modules.pop("functools", None)
+    return _sqlite3
+
+
+def _keep_statements(prepare: Callable[[str], Any]) -> Callable[[str], Any]:
+    kept: dict[str, Any] = {}
+
+    def find(text: str) -> Any:
+        if text not in kept:
+            kept[text] = prepare(text)
+        return kept[text]
+
+    return find
+
+
+sqlite3 = _load_sqlite()
 
 SCHEMA = """
 CREATE TABLE jobs (

@@ -5,8 +5,6 @@ Abbreviated long options, `-pVALUE`, `-hH`, `--`, and its error texts.
 
 from __future__ import annotations
 
-from collections import deque
-
 from ..conf import VERSION
 from ..states import Refused
 
@@ -92,27 +90,27 @@ class Options:
         """
         found: list[tuple[str, str | None]] = []
         operands: list[str] = []
-        rest = deque(argv)
+        rest = argv[::-1]
         while rest:
-            word = rest.popleft()
+            word = rest.pop()
             if word == "--":
-                return found, [*operands, *rest]
+                return found, [*operands, *reversed(rest)]
             if word.startswith("-") and word != "-":
                 found += self.parse_word(word, rest)
             elif permute:
                 operands.append(word)
             else:
-                return found, [word, *rest]
+                return found, [word, *reversed(rest)]
         return found, operands
 
-    def parse_word(self, word: str, rest: deque[str]) -> list[tuple[str, str | None]]:
+    def parse_word(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
         """Parse a word that begins with a dash; take its value off `rest`.
 
-        Refused with getopt's text.
+        `rest` are the words behind it, the last one first. Refused with getopt's text.
         """
         return [self._parse_long(word[2:], rest)] if word.startswith("--") else self._parse_letters(word[1:], rest)
 
-    def _parse_long(self, word: str, rest: deque[str]) -> tuple[str, str | None]:
+    def _parse_long(self, word: str, rest: list[str]) -> tuple[str, str | None]:
         given, equals, value = word.partition("=")
         name = self._resolve_name(given, word)
         kind = self.long[name]
@@ -121,7 +119,7 @@ class Options:
         if kind == REQUIRED and not equals:
             if not rest:
                 raise self._make_refusal(f"option '--{name}' requires an argument")
-            return name, rest.popleft()
+            return name, rest.pop()
         return name, value if equals else None
 
     def _resolve_name(self, given: str, word: str) -> str:
@@ -135,7 +133,7 @@ class Options:
             raise self._make_refusal(f"option '--{word}' is ambiguous; possibilities: {names}")
         return near[0]
 
-    def _parse_letters(self, word: str, rest: deque[str]) -> list[tuple[str, str | None]]:
+    def _parse_letters(self, word: str, rest: list[str]) -> list[tuple[str, str | None]]:
         found: list[tuple[str, str | None]] = []
         for index, letter in enumerate(word):
             if letter not in self.short:
@@ -149,7 +147,7 @@ class Options:
                 return [*found, (name, tail or None)]
             if not tail and not rest:
                 raise self._make_refusal(f"option requires an argument -- '{letter}'")
-            return [*found, (name, tail or rest.popleft())]
+            return [*found, (name, tail or rest.pop())]
         return found
 
     def _make_refusal(self, text: str) -> Refused:
