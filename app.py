@@ -54,7 +54,7 @@ from engine.families import srtslurm as srtslurm_operations
 from engine.families import srunx as srunx_operations
 from engine.families import yaptide as yaptide_operations
 from engine.live import sockets
-from engine.monitoring import cluster_status, overview, prometheus
+from engine.monitoring import cluster_status, overview
 from engine.monitoring.request_counts import NO_OPERATION
 from engine.server import Server
 from engine.simulations import workers
@@ -1519,7 +1519,7 @@ def sluice_get_health(server: Server, strict: bool) -> Data:
     return found | {"version": VERSION}
 
 
-operations(sluice_get_metrics=prometheus.write_metrics)
+operations(sluice_get_metrics=cluster_status.write_metrics)
 
 
 def sluice_get_contract_json() -> Body:

@@ -12,6 +12,7 @@ from slurm_shim.commands import DATABASE_PROGRAMS, Slurm
 from slurm_shim.errors import ClusterUnreachable
 from store import access
 from store.errors import StoreUnavailable
+from store.indexes.bodies import Answer
 from store.times import to_rfc3339
 
 
@@ -54,3 +55,10 @@ def check_health(server: Server) -> dict[str, Any]:
     if server.cluster.snapshot.problem:
         raise ClusterUnreachable("squeue", f"SLURM does not answer: {server.cluster.snapshot.problem}")
     return {"status": "healthy", "time": to_rfc3339(int(time.time()))}
+
+
+def write_metrics(server: Server) -> Answer:
+    """Write all metrics as Prometheus reads them."""
+    from engine.monitoring import prometheus  # here, since few ask, and its library takes 5 MB
+
+    return prometheus.write_metrics(server)

@@ -5,14 +5,16 @@ Labels are names of operations, commands, partitions and states; those of users 
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from prometheus_client import generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from engine.monitoring.request_counts import BUCKETS_S, RequestCounts
 from engine.server import Server
 from slurm_shim.parse import FINISHED
 from store.indexes.bodies import Answer
@@ -25,8 +27,39 @@ OTHER = "other"
 
 def write_metrics(server: Server) -> Answer:
     """Write all metrics as Prometheus reads them."""
-    text = generate_latest(server.requests.registry) + generate_latest(ServerCollector(server))
+    text = write_counts(server.requests) + generate_latest(ServerCollector(server))
     return Answer(text, media_type=MEDIA_TYPE)
+
+
+def write_counts(requests: RequestCounts) -> bytes:
+    """Write what this process takes, and the requests that it answered."""
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(RequestCollector(requests))
+    return generate_latest(registry)
+
+
+class RequestCollector(Collector):
+    """The requests of one server."""
+
+    def __init__(self, requests: RequestCounts) -> None:
+        self.requests = requests
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield both metrics."""
+        counter = CounterMetricFamily("sluice_requests", "Requests that were answered.", labels=["operation", "status"])
+        for (operation, status), count in self.requests.counts.items():
+            counter.add_metric([operation, str(status)], count)
+        histogram = HistogramMetricFamily(
+            "sluice_request_seconds",
+            "Time to the end of an answer; not of streams and WebSockets.",
+            labels=["operation"],
+        )
+        for operation, times in self.requests.times.items():
+            counts = itertools.accumulate(times[:-1])
+            names = ["+Inf" if bound == BUCKETS_S[-1] else str(bound) for bound in BUCKETS_S]
+            histogram.add_metric([operation], list(zip(names, counts, strict=True)), times[-1])
+        yield from (counter, histogram)
 
 
 class ServerCollector(Collector):

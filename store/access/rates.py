@@ -5,17 +5,18 @@ from __future__ import annotations
 import functools
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from limits import RateLimitItem, parse
-from limits.storage import Storage
-from limits.strategies import FixedWindowRateLimiter
 from pydantic import Field, field_validator, model_validator
 
 from store.documents import UserFileModel
 from store.errors import suggest_word
+
+if TYPE_CHECKING:
+    # What most callers never need takes 5 MB, and a tenth of the time of the import: it is imported where it is used.
+    from limits import RateLimitItem
+    from limits.strategies import FixedWindowRateLimiter
 
 UNLIMITED = "unlimited"
 # The first two are those of the API's document.
@@ -30,6 +31,8 @@ def parse_rate(text: str) -> RateLimitItem | None:
     """
     if text == UNLIMITED:
         return None
+    from limits import parse
+
     try:
         found = parse(text)
     except ValueError:
@@ -92,65 +95,18 @@ def list_rate_headers(window: Window | None) -> Sequence[tuple[bytes, bytes]]:
     return [(name, b"%d" % number) for name, number in zip(names, numbers, strict=True)]
 
 
-class Counts(Storage):
-    """Counts in memory by a name, at most `most`, each for its window.
-
-    The library's own storage has no bound, and a thread that looks after it.
-    """
-
-    STORAGE_SCHEME = None
-
-    def __init__(self, clock: Callable[[], float], most: int) -> None:
-        super().__init__()
-        self.clock, self.most = clock, most
-        self.counts: OrderedDict[str, tuple[int, float]] = OrderedDict()  # how many, and when that ends
-
-    @property
-    def base_exceptions(self) -> type[Exception]:
-        """What can go wrong: nothing of its own."""
-        return ValueError
-
-    def incr(self, key: str, expiry: int, amount: int = 1) -> int:
-        """Count; the name unheard of for longest is forgotten first."""
-        now_s = self.clock()
-        count, ends_s = self.counts.get(key, (0, 0.0))
-        if ends_s <= now_s:
-            count, ends_s = 0, now_s + expiry
-        self.counts[key] = (count + amount, ends_s)
-        self.counts.move_to_end(key)
-        if len(self.counts) > self.most:
-            self.counts.popitem(last=False)
-        return count + amount
-
-    def get(self, key: str) -> int:
-        """Return the count of the present window."""
-        count, ends_s = self.counts.get(key, (0, 0.0))
-        return count if ends_s > self.clock() else 0
-
-    def get_expiry(self, key: str) -> float:
-        """Return when the present window ends."""
-        return self.counts.get(key, (0, self.clock()))[1]
-
-    def check(self) -> bool:
-        """Return that it works."""
-        return True
-
-    def reset(self) -> int | None:
-        """Forget all counts."""
-        self.counts.clear()
-        return None
-
-    def clear(self, key: str) -> None:
-        """Forget one count."""
-        self.counts.pop(key, None)
-
-
 class Rates:
     """The requests of each caller, counted in memory."""
 
     def __init__(self, clock: Callable[[], float] = time.time, most: int = 10_000) -> None:
-        self.clock, self.counts = clock, Counts(lambda: self.clock(), most)
-        self.limiter = FixedWindowRateLimiter(self.counts)
+        self.clock, self.most = clock, most
+
+    @functools.cached_property
+    def limiter(self) -> FixedWindowRateLimiter:
+        """What counts, from the first request of a caller that has a limit."""
+        from store.access.rate_counts import make_limiter
+
+        return make_limiter(lambda: self.clock(), self.most)
 
     def count(self, name: str, rate: RateLimitItem | None) -> Window | None:
         """Count a request of this name; None where there is no limit."""

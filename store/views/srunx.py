@@ -18,8 +18,12 @@ def build_ids(job_id: str, raw_id: int | None, array_job_id: int | None = None) 
 
     A part that has no number of its own has that of the whole, as in SLURM.
 
+    `display_id` is left out where it is the same number.
+
     >>> build_ids("35_2", 41)
     {'job_id': 41, 'display_id': '35_2', 'array_job_id': 35, 'array_task_id': 2}
+    >>> build_ids("35", 35)
+    {'job_id': 35, 'array_job_id': None, 'array_task_id': None}
     >>> build_ids("35_[2-3%2]", 35)
     {'job_id': 35, 'display_id': '35_[2-3%2]', 'array_job_id': 35, 'array_task_id': '2-3%2'}
     >>> build_ids("9+1", 10)
@@ -27,9 +31,10 @@ def build_ids(job_id: str, raw_id: int | None, array_job_id: int | None = None) 
     """
     whole, mark, tasks = job_id.partition("_")
     tasks = tasks.strip("[]")
+    number = int(whole.partition("+")[0]) if raw_id is None else raw_id
     return {
-        "job_id": int(whole.partition("+")[0]) if raw_id is None else raw_id,
-        "display_id": job_id,
+        "job_id": number,
+        **({} if job_id == str(number) else {"display_id": job_id}),
         "array_job_id": int(whole) if mark else array_job_id,
         "array_task_id": int(tasks) if tasks.isdigit() else tasks or None,
     }
@@ -43,13 +48,20 @@ def strip_afterok(depends_on: Iterable[str]) -> list[str]:
     return [entry.removeprefix("afterok:") for entry in depends_on]
 
 
+# What jobs have only where it is not null; their other fields always stand there.
+LEFT_OUT = frozenset({
+    "stage", "array_job_id", "array_task_id", "exit_code", "submitted_at", "started_at", "ended_at", "run_id",
+    "workflow_name",
+})  # fmt: skip
+
+
 def to_job_json(
     row: dict[str, Any], entry: JobEntry | None, stage: str | None = None, cluster: str = ""
 ) -> dict[str, Any]:
     """Build a job from SLURM's row, with our record's run and reported stage."""
     nodes = row["node_count"]
     reason = row["reason"]
-    return {
+    job = {
         "name": row["name"],
         **build_ids(row["job_id"], row["raw_id"], row["array_job_id"]),
         "status": states.to_status(row["state"]),
@@ -81,6 +93,7 @@ def to_job_json(
         "workflow_name": entry.workflow_name if entry else None,
         "cluster": cluster,
     }
+    return _leave_out_nulls(job)
 
 
 def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> dict[str, Any]:
@@ -90,7 +103,7 @@ def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> d
     """
     started = to_epoch(entry.started_at)
     elapsed = entry.runtime_s if entry.ended_at or started is None else now - started
-    return {
+    job = {
         "name": entry.name,
         **build_ids(entry.job_id, entry.raw_id),
         "status": states.to_status(entry.state),
@@ -122,6 +135,12 @@ def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> d
         "workflow_name": entry.workflow_name,
         "cluster": entry.cluster,
     }
+    return _leave_out_nulls(job)
+
+
+def _leave_out_nulls(job: dict[str, Any]) -> dict[str, Any]:
+    """Leave out what a job does not have: in most rows of a queue a quarter."""
+    return {key: value for key, value in job.items() if value is not None or key not in LEFT_OUT}
 
 
 def _count_gpus_per_node(gpus: int | None, nodes: int | None) -> int | None:

@@ -15,7 +15,22 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from tests.bench import answers, embedded, exports, page, readers, reports, sockets, submission, sweeps, writes
+from tests.bench import (
+    answers,
+    embedded,
+    exports,
+    memory,
+    page,
+    queue,
+    readers,
+    reports,
+    rows,
+    search,
+    sockets,
+    submission,
+    sweeps,
+    writes,
+)
 from tests.bench.figures import HEAD, Bench
 from tests.bench.large import measures
 from tests.bench.simulations import following, merge, task_posts
@@ -23,8 +38,12 @@ from tests.bench.simulations import following, merge, task_posts
 BENCHES: tuple[Bench, ...] = (
     *answers.BENCHES,
     *submission.BENCHES,
-    *embedded.BENCHES,
     *sweeps.BENCHES,
+    *embedded.BENCHES,
+    *rows.BENCHES,
+    *queue.BENCHES,
+    *search.BENCHES,
+    *memory.BENCHES,
     *readers.BENCHES,
     *sockets.BENCHES,
     *reports.BENCHES,

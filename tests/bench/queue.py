@@ -1,30 +1,29 @@
-"""Lists over a long queue: pages against a bare Starlette, filtering and sorting against sorting plain numbers.
+"""Lists over a long queue: pages against a bare Starlette, filtering, sorting and searching.
 
-`python -m tests.bench.queue [--jobs 10000]`. SLURM's programs are small scripts that print a queue of so many jobs.
+SLURM's programs are small scripts that print a queue of so many jobs.
 """
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import statistics
-import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from slurm_shim import parse
 from slurm_shim.ids import expand_hosts
 from store.rules.queue.job_query import IdOrder, parse_query, select_rows
-from tests.app_server import Server, free_port
+from tests.app_server import Server
+from tests.bench.answers import compare, start_bare
+from tests.bench.figures import Bench, Figure
 from tests.slurm_programs import Programs
 
 NONCE = "~4f1c9a~"
-MOST_MS = 15.0  # a filter with a sort over 10,000 jobs may take so long
+JOBS, NODES = 10_000, 1000
+MOST_MS = 15.0  # a filter with a sort may take so long
 LEAST_RATIO = 0.5  # of a page of 100 to bare Starlette
 QUERIES = (
     ("all, last submitted first", {}),
@@ -33,7 +32,6 @@ QUERIES = (
     ("filter= with four terms", {"filter": "memory>=2G and time_limit>1:00:00 name~sim user in (user1,user2,user3)"}),
     ("filter= with a regular expression", {"filter": "name=~^sim_[0-4]"}),
 )  # fmt: skip
-NODES = 1000
 SMALL_ANSWERS = (
     ("one node", "/api/v1/nodes/node0007"),
     ("metrics of the cluster", "/api/v1/metrics/cluster"),
@@ -79,6 +77,37 @@ def build_nodes(count: int) -> str:
     )
 
 
+class PrintedQueue:
+    """So many jobs that a squeue in `folder` prints, some of which change when they are told to."""
+
+    def __init__(self, folder: Path, count: int) -> None:
+        self.path = folder / "queue"
+        self.lines = build_queue(count).splitlines(keepends=True)
+        self.write()
+        (folder / "config").write_text(CONFIG)
+        (folder / "nodes").write_text(build_nodes(NODES))
+        self.programs = Programs(folder)
+        self.programs.write("squeue", f'n=${{SQUEUE_FORMAT2#*:}}; n=${{n%%,*}}; sed "s/{NONCE}/$n/g" {self.path}')
+        answers = f'*"show config") cat {folder}/config;; *"show node") cat {folder}/nodes;;'
+        self.programs.write("scontrol", f'case "$*" in {answers} ping) echo "Slurmctld(primary) at a is UP";; esac')
+        self.programs.write("sbatch")
+        self.environment = {"PATH": f"{self.programs.bin}:{os.environ['PATH']}", "SLURM_CONF": "/dev/null"}
+
+    def write(self) -> None:
+        """Let squeue print the jobs as they are now."""
+        made = self.path.with_suffix(".new")
+        made.write_text("".join(self.lines))
+        made.rename(self.path)
+
+    def change(self, numbers: Iterable[int]) -> None:
+        """Let waiting jobs run and running ones wait."""
+        for number in numbers:
+            line = self.lines[number]
+            words = ("PENDING", "RUNNING") if "PENDING" in line else ("RUNNING", "PENDING")
+            self.lines[number] = line.replace(*words)
+        self.write()
+
+
 def time_ms(work: Callable[[], Any], rounds: int) -> float:
     """Time the work: the median of its CPU milliseconds."""
     took = []
@@ -94,60 +123,36 @@ def choose_rows(order: IdOrder, rows: dict[str, Any], asked: dict[str, str]) -> 
     return select_rows(order.sort_rows(rows), parse_query(expand_hosts, time.time(), **asked))
 
 
-def measure_rules(count: int, rounds: int) -> None:
-    """Print what choosing and sorting takes, beside sorting as many numbers."""
-    rows = {row["job_id"]: row for row in parse.parse_jobs(build_queue(count), NONCE)}
+def measure_filters(_folder: Path) -> Iterator[Figure]:
+    """Measure what choosing and sorting takes, beside sorting as many numbers."""
+    rows = {row["job_id"]: row for row in parse.parse_jobs(build_queue(JOBS), NONCE)}
     order = IdOrder()
-    base = order.sort_rows(rows)
-    numbers = [row["submit_time"] for row in base]
-    plain_ms = time_ms(lambda: sorted(numbers), rounds)
-    print(f"{count} jobs: sorting as many numbers takes {plain_ms:.1f} ms of CPU")
+    numbers = [row["submit_time"] for row in order.sort_rows(rows)]
+    yield Figure(f"{JOBS} numbers sorted", "ms CPU", time_ms(lambda: sorted(numbers), 20))
     for what, asked in QUERIES:
-        took_ms = time_ms(functools.partial(choose_rows, order, rows, asked), rounds)
-        verdict = "" if took_ms < MOST_MS or count > 10_000 else f"  MORE THAN {MOST_MS:g} ms"
-        print(f"  {what:<36} {took_ms:6.1f} ms, {took_ms / plain_ms:5.1f} times that{verdict}")
+        took_ms = time_ms(functools.partial(choose_rows, order, rows, asked), 20)
+        yield Figure(what, "ms CPU", took_ms, target=MOST_MS, is_most=True)
 
 
-def measure_pages(folder: Path, count: int, rounds: int, seconds: float) -> None:
-    """Print pages per second against bare Starlette with the same bytes."""
-    from tests.bench.__main__ import BARE, CONNECTIONS, compare
-
-    programs = Programs(folder)
-    (folder / "queue").write_text(build_queue(count))
-    (folder / "config").write_text(CONFIG)
-    programs.write("squeue", f'n=${{SQUEUE_FORMAT2#*:}}; n=${{n%%,*}}; sed "s/{NONCE}/$n/g" {folder}/queue')
-    (folder / "nodes").write_text(build_nodes(NODES))
-    answers = f'"show config") cat {folder}/config;; *"show node") cat {folder}/nodes;;'
-    programs.write("scontrol", f'case "$*" in {answers} ping) echo "Slurmctld(primary) at a is UP";; esac')
-    programs.write("sbatch")
-    server = Server(folder / "store", "slurm", PATH=f"{programs.bin}:{os.environ['PATH']}", SLURM_CONF="/dev/null")
+def measure_pages(folder: Path) -> Iterator[Figure]:
+    """Compare pages per second with a bare Starlette that has the same bytes."""
+    queue = PrintedQueue(folder, JOBS)
+    server = Server(folder / "store", "slurm", **queue.environment)
     (server.store / "config.yaml").write_text("poll: {min_s: 60, max_s: 60}\n")
     bare = None
     try:
         server.start()
         path = "/api/v1/jobs?limit=100"
         page = server.http.get(path)
-        assert page.json()["total"] == count, page.text[:200]
-        (folder / "list.json").write_bytes(page.content)
-        nodes = server.http.get("/api/v1/nodes")
-        assert nodes.json()["total"] == NODES, nodes.text[:200]
-        (folder / "nodes.json").write_bytes(nodes.content)
-        (folder / "bare.py").write_text(BARE)
-        port = free_port()
-        command = ["-m", "granian", "--interface", "asgi", "--port", str(port), "--log-level", "error", "bare:app"]
-        environment = {**os.environ, "LIST": str(folder / "list.json"), "NODES": str(folder / "nodes.json")}
-        bare = subprocess.Popen([sys.executable, *command], cwd=folder, env=environment)
-        wait_for_port(port)
-        print(f"pages of 100 jobs out of {count} ({CONNECTIONS} connections, at least {LEAST_RATIO} wanted)")
-        compare(f"  the page, {len(page.content) // 1000} kB", (server.port, path), (port, "/jobs"), rounds, seconds)
+        assert page.json()["total"] == JOBS, page.text[:200]
+        bare, port = start_bare(folder, page.content)
+        own, whole, small = server.port, (port, "/jobs"), (port, "/small")
         filtered = f"{path}&state=PD&sort=priority&filter=memory%3E%3D2G"
-        compare("  a filtered page", (server.port, filtered), (port, "/jobs"), rounds, seconds)
-        etag = page.headers["ETag"]
-        compare("  not modified (304)", (server.port, path), (port, "/small"), rounds, seconds, etag)
-        what = f"  {NODES} nodes, {len(nodes.content) // 1000} kB"
-        compare(what, (server.port, "/api/v1/nodes"), (port, "/nodes"), rounds, seconds)
-        for what, path in SMALL_ANSWERS:
-            compare(f"  {what}", (server.port, path), (port, "/small"), rounds, seconds)
+        yield compare(f"a page of 100 jobs out of {JOBS}", (own, path), whole, LEAST_RATIO)
+        yield compare("a filtered page", (own, filtered), whole, LEAST_RATIO)
+        yield compare("a page, not modified (304)", (own, path), small, None, page.headers["ETag"])
+        for what, small_path in SMALL_ANSWERS:
+            yield compare(what, (own, small_path), small, None)
     finally:
         if bare is not None:
             bare.terminate()
@@ -157,27 +162,7 @@ def measure_pages(folder: Path, count: int, rounds: int, seconds: float) -> None
         server.http.close()
 
 
-def wait_for_port(port: int) -> None:
-    """Wait until somebody listens on the port."""
-    import socket
-
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), 1).close()
-        except OSError:
-            time.sleep(0.1)
-        else:
-            return
-
-
-def main(jobs: int = 10_000, rounds: int = 5, seconds: float = 1.5) -> None:
-    """Measure with a server of its own."""
-    measure_rules(jobs, 4 * rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        measure_pages(Path(folder), jobs, rounds, seconds)
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--jobs", type=int, default=10_000)
-    main(parser.parse_args().jobs)
+BENCHES = (
+    Bench("filters", "choosing and sorting in a long queue", measure_filters),
+    Bench("queue", "pages of a long queue and small answers, beside a bare Starlette app", measure_pages),
+)

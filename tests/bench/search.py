@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-import statistics
-import time
+import functools
+from collections.abc import Iterator
+from pathlib import Path
 
 from engine.monitoring.request_counts import RequestCounts
 from engine.search import global_search
 from engine.search.text_cache import TextCache
 from slurm_shim.job_groups import build_waiting_job
+from tests.bench.figures import Bench, Figure
+from tests.bench.queue import time_ms
 
-JOBS, USERS, ROUNDS, REQUESTS = 10_000, 2000, 20, 100_000
+JOBS, USERS, ROUNDS, REQUESTS = 10_000, 2000, 20, 20_000
 SEARCH_MS, REQUEST_US = 20.0, 20.0
 QUERIES = (["user7"], ["gpu"], ["user7", "gpu"], ["nothing"])
 
 
-def main() -> None:
-    """Print the medians and their bounds."""
+def measure_search(_folder: Path) -> Iterator[Figure]:
+    """Measure searches over a long queue, and the counting of requests."""
     rows = [
         build_waiting_job(str(number), name=f"simulation_{number % 97}", user=f"user{number % 50}", partition="gpu")
         for number in range(JOBS)
@@ -24,21 +27,21 @@ def main() -> None:
     accounts = {f"user{number}": ["physics", "chemistry"] for number in range(USERS)}
     caches = TextCache(), TextCache(), TextCache()
     sources = global_search.Sources(rows, [], [], [], [], accounts, *caches, 1, 1)
+    shelves = list(global_search.SHELVES)
     for words in QUERIES:
-        took_ms = []
-        for _ in range(ROUNDS + 1):
-            began = time.thread_time()
-            global_search.find_results(sources, words, list(global_search.SHELVES), 20, "/v1")
-            took_ms.append(1000 * (time.thread_time() - began))
-        middle = statistics.median(took_ms[1:])
-        what = f"search for {' '.join(words)}"
-        print(f"{what:<28} {middle:6.1f} ms of CPU over {JOBS} jobs (first {took_ms[0]:.0f}); at most {SEARCH_MS:g}")
-    counts, began = RequestCounts(), time.perf_counter()
-    for _ in range(REQUESTS):
-        counts.observe_request("srunx_list_jobs", 200, 0.01)
-    each_us = 1e6 * (time.perf_counter() - began) / REQUESTS
-    print(f"counting a request {each_us:6.1f} us; at most {REQUEST_US:g}")
+        search = functools.partial(global_search.find_results, sources, words, shelves, 20, "/v1")
+        search()  # what is searched is made once
+        yield Figure(
+            f"search {JOBS} jobs for {' '.join(words)}", "ms CPU", time_ms(search, ROUNDS), None, SEARCH_MS, True
+        )
+    counts = RequestCounts()
+
+    def count_requests() -> None:
+        for _ in range(REQUESTS):
+            counts.observe_request("srunx_list_jobs", 200, 0.01)
+
+    took_us = 1000 * time_ms(count_requests, 5) / REQUESTS
+    yield Figure("counting a request", "us CPU", took_us, None, REQUEST_US, True)
 
 
-if __name__ == "__main__":
-    main()
+BENCHES = (Bench("search", "searches over a long queue", measure_search),)

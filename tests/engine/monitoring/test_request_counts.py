@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from prometheus_client import generate_latest
-
+from engine.monitoring.prometheus import write_counts
 from engine.monitoring.request_counts import RequestCounts
 
 
@@ -12,7 +11,7 @@ def test_requests_are_counted_with_their_time() -> None:
     for status, seconds in ((200, 0.002), (200, 0.2), (404, 0.0001)):
         counts.observe_request("srunx_list_jobs", status, seconds)
     counts.observe_request("s9s_open_socket", 101, None)
-    text = generate_latest(counts.registry).decode()
+    text = write_counts(counts).decode()
     assert 'sluice_requests_total{operation="srunx_list_jobs",status="200"} 2.0' in text
     assert 'sluice_requests_total{operation="srunx_list_jobs",status="404"} 1.0' in text
     assert 'sluice_request_seconds_bucket{le="0.0025",operation="srunx_list_jobs"} 2.0' in text
