@@ -34,7 +34,17 @@ def test_a_running_job_is_shown_as_documented() -> None:
     view = make_view()
     assert {key: view[key] for key in documented} == documented
     assert {key: view["resources"][key] for key in resources} == resources
-    assert (view["submitted_at"], view["ended_at"]) == ("2026-03-30T08:56:40Z", None)
+    assert view["submitted_at"] == "2026-03-30T08:56:40Z"
+
+
+def test_a_job_leaves_out_what_it_does_not_have() -> None:
+    view = make_view(reason=None, gpus=None)
+    lacking = {
+        *("display_id", "array_job_id", "array_task_id", "stage", "exit_code", "ended_at", "run_id", "workflow_name")
+    }
+    assert not lacking & view.keys(), "it runs, is no array and no run's"
+    assert (view["reason"], view["gpus"]) == (None, None), "other fields always stand there"
+    assert make_view(exit_code=0)["exit_code"] == 0
 
 
 @pytest.mark.parametrize(
@@ -85,13 +95,13 @@ def test_the_documents_word_for_each_of_slurms(state: str | None, word: str) -> 
     assert states.to_status(state) == word
 
 
-def test_what_we_know_of_a_job_that_slurm_has_forgotten_has_the_same_keys() -> None:
+def test_what_we_know_of_a_job_that_slurm_has_forgotten_has_the_keys_of_one_that_has_ended() -> None:
     record = JobRecord(
         id="x", name="n", job_id="7", cluster="c", state="FAILED", exit_code=3, submitted_at="2026-03-30T09:00:00Z",
         started_at="2026-03-30T09:00:10Z", ended_at="2026-03-30T09:01:40Z", node_count=2, gpus=4, user="me",
     )  # fmt: skip
     view = srunx.to_past_job_json(jobs.list_entries(record)[0], 0)
-    assert view.keys() == make_view().keys()
+    assert view.keys() == make_view(exit_code=3, end_time=1_774_861_300).keys()
     assert (view["job_id"], view["status"], view["exit_code"], view["elapsed_time"]) == (7, "FAILED", 3, "0:01:30")
     assert view["resources"]["gpus_per_node"] == 2
 
