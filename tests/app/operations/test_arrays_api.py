@@ -23,7 +23,7 @@ SLEEP = (
 def list_tasks(client: Client, array: int) -> dict[str, dict[str, Any]]:
     """List the rows of an array, by what squeue calls them."""
     rows = client.get("/api/jobs").json()
-    return {row["display_id"]: row for row in rows if array in (row["array_job_id"], row["job_id"])}
+    return {row["display_id"]: row for row in rows if array in (row.get("array_job_id"), row["job_id"])}
 
 
 def find_rest(client: Client, array: int) -> str | None:

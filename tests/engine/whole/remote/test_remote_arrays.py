@@ -28,7 +28,7 @@ def test_the_tasks_of_an_array_over_there(client: Client, beyond: Beyond) -> Non
     assert fresh["user"] and fresh["gpus"] == 0
     eventually(lambda: client.job(f"{array}_1", over=False)["status"] == "RUNNING")
     rows = client.get("/api/jobs").json()
-    rest = next(row["display_id"] for row in rows if row["array_job_id"] == array and row["status"] == "PENDING")
+    rest = next(row["display_id"] for row in rows if row.get("array_job_id") == array and row["status"] == "PENDING")
     assert client.get(f"/api/jobs/{quote(rest, safe='')}").json()["display_id"] == rest
     assert client.delete(f"/api/jobs/{quote(f'{array}_[3-4%1]', safe='')}").status_code == 204
     (beyond.home / "go").touch()
