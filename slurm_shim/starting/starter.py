@@ -97,9 +97,10 @@ class Program:
         return self._exit_code
 
     def _read_reply(self) -> int:
-        if not self._received:
-            raise StartError("the process that starts programs has ended", uncertain=True)
-        kind, said, uncertain = json.loads(self._received)
+        try:
+            kind, said, uncertain = json.loads(self._received)
+        except ValueError:  # there is none, or a part of one
+            raise StartError("the process that starts programs has ended", uncertain=True) from None
         if kind != "ended":
             raise StartError(said, uncertain, kind == "unfit")
         return int(said)
