@@ -22,7 +22,7 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 # What must be free before a program is started: for the pipes and threads of several that start at once. Where sh
@@ -31,6 +31,7 @@ SPARE_DESCRIPTORS, SPARE_THREADS, SPARE_BYTES = 32, 4, 64 * 1024 * 1024
 ROOM_S = 1.0  # for so long it is taken for granted then: to look costs a tenth of a start
 # What the lack of descriptors, threads or memory raises.
 STARVED = (OSError, RuntimeError, MemoryError)
+TURN_S = 0.2  # for so long at most a start waits for another
 PIECE_BYTES = 65_536
 MOST_FDS = 5
 # ("ended", exit code, False); ("unfit", why it cannot be run, False); ("failed", why, whether it may have started).
@@ -167,23 +168,24 @@ def run_program(request: dict[str, Any], given: list[Any], call: Call) -> Reply:
     except STARVED as error:
         return "failed", describe(error), False
     try:
-        started = sh.Command(
-            request["program"]
-        )(
-            *request["words"],
-            _in=given[0],
-            _out=given[1],
-            _err=given[2],
-            _env=request["environment"],
-            _tty_out=False,
-            _encoding="utf-8",
-            _decode_errors="replace",
-            _new_session=True,  # signals to it reach all that it starts, and those of a terminal do not reach it
-            _close_fds=False,  # nothing here is inherited
-            _preexec_fn=lambda: prepare_program(request, given[3:]),
-            _bg=True,
-            _bg_exc=False,
-        )
+        with TURNS.take():
+            started = sh.Command(
+                request["program"]
+            )(
+                *request["words"],
+                _in=given[0],
+                _out=given[1],
+                _err=given[2],
+                _env=request["environment"],
+                _tty_out=False,
+                _encoding="utf-8",
+                _decode_errors="replace",
+                _new_session=True,  # signals to it reach all that it starts, and those of a terminal do not reach it
+                _close_fds=False,  # nothing here is inherited
+                _preexec_fn=lambda: prepare_program(request, given[3:]),
+                _bg=True,
+                _bg_exc=False,
+            )
     except sh.CommandNotFound as error:
         return "unfit", describe(error), False
     except (sh.ForkException, *STARVED) as error:
@@ -240,7 +242,27 @@ class Room:
                 os.close(descriptor)
 
 
-ROOM = Room()
+class Turns:
+    """Starts one after the other.
+
+    While a program is between fork and exec, every page that is written here is copied.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    @contextlib.contextmanager
+    def take(self) -> Iterator[None]:
+        """Wait for a turn, but not long: a program on a disk that hangs holds up no other."""
+        is_ours = self._lock.acquire(timeout=TURN_S)
+        try:
+            yield
+        finally:
+            if is_ours:
+                self._lock.release()
+
+
+ROOM, TURNS = Room(), Turns()
 
 
 def describe(error: Exception) -> str:

@@ -25,6 +25,7 @@ from pathlib import Path
 PROCESS = Path(__file__).with_name("process.py")
 _END_S = 5.0  # what it may take to end once its socket is closed
 _PIECE_BYTES = 65_536
+_SMALL = {"MALLOC_ARENA_MAX": "1"}  # its threads share what memory there is: sh forks all of it
 
 
 class StartError(Exception):
@@ -164,7 +165,7 @@ class Starter:
                     [sys.executable, *words],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
-                    env={key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ},
+                    env=_SMALL | {key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ},
                     pass_fds=[theirs.fileno()],
                     start_new_session=True,  # no signal of the server's terminal reaches it
                 )

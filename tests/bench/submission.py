@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import resource
+import secrets
 import shutil
 import statistics
 import subprocess
@@ -24,11 +25,10 @@ from tests.slurm_programs import Programs
 
 TICKS = os.sysconf("SC_CLK_TCK")
 SCRIPT = "#!/bin/bash\n#SBATCH --hold\ntrue\n"
-BODY = json.dumps({"name": "held", "script_content": SCRIPT}).encode()
 MANY, AT_ONCE = 5000, 16
 ROUNDS, ALONE, TOGETHER = 5, 10, 160
 IDLE_S = 10.0
-SILENT = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+
 Work = Callable[[int, int], None]  # do so many, so many at once
 
 
@@ -59,17 +59,22 @@ def read_children_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def post(port: int, body: bytes, count: int, at_once: int) -> None:
-    """Post so many jobs, so many at once."""
-    request = (
-        f"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\n\r\n"
-    ).encode() + body
-    left = iter(range(count))
+def make_request(script: str) -> bytes:
+    """Make the request that submits a script."""
+    body = json.dumps({"name": "held", "script_content": script}).encode()
+    head = (
+        f"POST /api/jobs HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {len(body)}"
+    )
+    return f"{head}\r\n\r\n".encode() + body
+
+
+async def post(port: int, requests: list[bytes], at_once: int) -> None:
+    """Send the requests, so many at once."""
+    left = iter(requests)
 
     async def post_in_turn() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        for _ in left:
+        for request in left:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
             length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
@@ -81,8 +86,14 @@ async def post(port: int, body: bytes, count: int, at_once: int) -> None:
 
 
 def submit_over_http(server: Server, count: int, at_once: int) -> None:
-    """Submit jobs over HTTP."""
-    asyncio.run(post(server.port, BODY, count, at_once))
+    """Submit the same script over HTTP again and again."""
+    asyncio.run(post(server.port, [make_request(SCRIPT)] * count, at_once))
+
+
+def submit_others(server: Server, count: int, at_once: int) -> None:
+    """Submit scripts that nobody has submitted before, which bash reads first."""
+    requests = [make_request(f"{SCRIPT}# {secrets.token_hex(8)}\n") for _ in range(count)]
+    asyncio.run(post(server.port, requests, at_once))
 
 
 def submit_raw(environment: dict[str, str], count: int, at_once: int) -> None:
@@ -125,6 +136,8 @@ def compare_submissions(server: Server, environment: dict[str, str], when: str) 
     times = [(take_s(ours, TOGETHER, AT_ONCE), take_s(raw, TOGETHER, AT_ONCE)) for _ in range(ROUNDS)]
     mine, others = (1 / statistics.median(column) for column in zip(*times, strict=True))
     yield Figure(f"submit, c={AT_ONCE}, {when}", "/s", mine, others, 0.5)
+    theirs = 1 / take_s(functools.partial(submit_others, server), TOGETHER, AT_ONCE)
+    yield Figure(f"submit, c={AT_ONCE}, each a new script, {when}", "/s", theirs, others)
     subprocess.run(["scancel", "--name=raw"], env=environment, check=True, stdin=subprocess.DEVNULL)
 
 
