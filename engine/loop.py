@@ -132,15 +132,16 @@ async def reconcile(server: Server) -> None:
     lost_jobs.begin_search(server)
     server.store.note_problems("jobs", lost_jobs.describe_unsure_jobs(server))
     reported: list[str] = []
-    if server.cluster.is_answering:
+    in_force = server.cluster
+    if in_force.is_answering:
         if server.inbox.is_due(PASS_S):
             server.tasks.spawn(Key("inbox", ""), lambda: start.empty_inbox(server))
-        reported = reports.settle_ended_jobs(server)
-    for name, known in {**found, server.cluster.name: server.cluster}.items():
+        reported = await reports.settle_ended_jobs(server)
+    for name, known in {**found, in_force.name: in_force}.items():
         if known is not None:
             asked = known.snapshot.list_missing(opened.get_job_ids(name))
             asked += [watch.target for watch in foreign if watch.cluster == name]
-            asked += reported if known is server.cluster else []
+            asked += reported if known is in_force else []
             server.tasks.spawn(Key("cluster", name), functools.partial(known.resolve_missing, asked))
 
 

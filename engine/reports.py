@@ -17,6 +17,7 @@ from typing import Any
 from engine.server import Server
 from store import access
 from store.disk.audit import MakeLine
+from store.disk.turns import Turn
 from store.documents import JobRecord, Report
 from store.errors import NotFound
 from store.indexes.bodies import Answer, Body
@@ -177,18 +178,20 @@ def on_jobs_changed(server: Server, job_ids: Iterable[str]) -> None:
                 server.report_index.open_questions[name] = None
 
 
-def settle_ended_jobs(server: Server) -> list[str]:
+async def settle_ended_jobs(server: Server) -> list[str]:
     """Begin to settle reports of jobs that are over.
 
     Returns the ids that accounting is to be asked about.
     """
-    questions, unknown, cluster = server.report_index.open_questions, [], server.cluster.name
+    questions, unknown, turn = server.report_index.open_questions, [], Turn()
+    cluster = server.cluster
     for job_id in list(itertools.islice(questions, AT_ONCE)):
-        del questions[job_id]
+        await turn.yield_in_time()
+        questions.pop(job_id, None)
         report = server.report_index.awaited.get(job_id)
         if report is None:
             continue
-        view = server.clusters.view_job(cluster, job_id)
+        view = JobView(*cluster.snapshot.by_id(job_id))
         if view.job is None:
             questions[job_id] = None  # behind the others: also a job that is nowhere now may turn up
             unknown.append(job_id)

@@ -85,6 +85,7 @@ class Files:
 
     def __init__(self, root: Path, ops: Any = os) -> None:
         self.root = root
+        self.inside = f"{os.path.abspath(root)}/".replace("//", "/")  # noqa: PTH100  (links are not followed)
         self.ops = ops
         self.batches = Batches(self._commit_wanted)
         self.failures: dict[Path, str] = {}  # why the last write to a folder of the store failed
@@ -288,7 +289,7 @@ class Files:
 
     def is_own(self, path: Path) -> bool:
         """Tell whether the path lies in the store, where all is private."""
-        return Path(os.path.normpath(path)).is_relative_to(self.root)
+        return f"{os.path.abspath(path)}/".startswith(self.inside)  # noqa: PTH100
 
     def remove_temporaries(self, folder: Path) -> None:
         """Remove left-over temporary files from the folder.

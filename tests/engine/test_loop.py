@@ -18,6 +18,11 @@ from tests.pretended import asynchronous
 MANY = 5_000
 
 
+async def list_none(_server: Any) -> list[str]:
+    """List no reports that accounting is asked about."""
+    return []
+
+
 class Pretended:
     """A server with a cluster that answers, and what is done for its documents, counted."""
 
@@ -47,7 +52,7 @@ class Pretended:
         )
         monkeypatch.setattr(loop, "RECONCILERS", {"job": self.follow, "run": self.follow})
         monkeypatch.setattr("engine.start.empty_inbox", self.empty_inbox)
-        monkeypatch.setattr("engine.reports.settle_ended_jobs", lambda _server: [])
+        monkeypatch.setattr("engine.reports.settle_ended_jobs", list_none)
         monkeypatch.setattr("engine.reports.on_jobs_changed", lambda _server, _job_ids: None)
         monkeypatch.setattr("engine.change_sources.add_jobs", lambda _server, _cluster, _job_ids: None)
         monkeypatch.setattr("engine.change_sources.add_nodes", lambda _server, _cluster: None)

@@ -27,7 +27,7 @@ async def report(world: World, job_id: str, **more: Any) -> None:
 
 async def settle(world: World) -> list[str]:
     """What accounting is to be asked about, once everything that was begun is done."""
-    asked = reports.settle_ended_jobs(world.server)
+    asked = await reports.settle_ended_jobs(world.server)
     await asyncio.gather(*world.server.tasks.running.values())
     return asked
 
@@ -98,7 +98,7 @@ async def test_the_last_word_of_a_job_counts_though_its_end_is_being_written_dow
         last_word = reports.record_update(world.server, "5", {"status": "completed", "updated_at": UPDATED}, CALLER)
         ahead = asyncio.ensure_future(last_word)
         await asyncio.sleep(0)  # now it holds the report's lock
-        assert reports.settle_ended_jobs(world.server) == []
+        assert await reports.settle_ended_jobs(world.server) == []
         await asyncio.gather(ahead, *world.server.tasks.running.values())
         kept = world.store.jobs.get("5").report
         assert (kept.status, kept.slurm_state) == ("completed", "FAILED"), "one beside the other"
@@ -110,7 +110,7 @@ async def test_a_job_that_runs_again_meanwhile_is_not_settled(tmp_path: Path) ->
         await report(world, "5")
         await world.show_queue(row("NODE_FAIL"))
         async with world.server.locks.hold(Key("report", "5")):
-            assert reports.settle_ended_jobs(world.server) == []
+            assert await reports.settle_ended_jobs(world.server) == []
             await world.show_queue(row("RUNNING"))
         await asyncio.gather(*world.server.tasks.running.values())
         assert world.store.jobs.get("5").report.slurm_state is None
