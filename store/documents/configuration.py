@@ -219,7 +219,7 @@ class SweepsConfig(UserFileModel):
 
     max_cells: int = Field(default=10_000, ge=1, le=1_000_000)
     per_second: float = Field(default=20.0, gt=0, le=1000, strict=False)
-    in_flight: int = Field(default=4, ge=1, le=64)
+    in_flight: int = Field(default=16, ge=1, le=64)
 
 
 class WebhooksConfig(UserFileModel):

@@ -14,11 +14,10 @@ def memory_bytes(pid: int | str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
 
 
-def read_cpu_s(pid: int | str, of_children: bool = False) -> float:
-    """Seconds of a processor that the process itself has taken, with all of its threads; or those of ended children."""
+def read_cpu_s(pid: int | str) -> float:
+    """Seconds of a processor that the process itself has taken, with all of its threads."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    first = 13 if of_children else 11
-    return (int(fields[first]) + int(fields[first + 1])) / TICKS
+    return (int(fields[11]) + int(fields[12])) / TICKS
 
 
 def list_family(pid: int) -> dict[int, str]:

@@ -596,19 +596,20 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
         await hold.wait()
 
     monkeypatch.setattr(here.pace, "wait_for_slot", beat)
-    number = sweeping.start("gate", {"n": list(range(10))}, max_parallel=10)
-    eventually(lambda: sweeping.row(number)["cells_running"] == 10)
     places = here.store.config.sweeps.in_flight
+    count = places + 6
+    number = sweeping.start("gate", {"n": list(range(count))}, max_parallel=count)
+    eventually(lambda: sweeping.row(number)["cells_running"] == count)
     in_line = sorted(
         cell["id"] for cell in sweeping.cells(number) if not here.store.runs.get(cell["id"]).jobs[0].attempts
     )
-    assert len(in_line) == 10 - places
+    assert len(in_line) == count - places
     answer = sweeping.client.post(f"/api/workflows/runs/{in_line[0]}/cancel")
     assert answer.status_code == 200
     assert sweeping.row(number)["cells_cancelled"] == 1
     sweeping.post(number, "cancel")
     sweeping.client.loop.call_soon_threadsafe(hold.set)
-    assert sweeping.await_end(number)["cells_cancelled"] == 10
+    assert sweeping.await_end(number)["cells_cancelled"] == count
     sent = [run for cell in sweeping.cells(number) for run in [here.store.runs.get(cell["id"])] if run.jobs[0].attempts]
     assert len(sent) == places, "nothing was submitted in order to be cancelled"
 
