@@ -78,6 +78,7 @@ from http_server.problems import (
     WrongRange,
 )
 from http_server.starting import shorten_traceback
+from http_server.ways import Way, find_way, remember_way
 from http_server.websocket import Gone, WebSocket
 from slurm_shim import errors as slurm_errors
 from slurm_shim.threads import start_threads
@@ -296,15 +297,37 @@ def collect_operations(names: Mapping[str, Any]) -> None:
 class Call:
     """One request on its way, and what is known of it by now."""
 
-    __slots__ = (
-        "access", "caller", "change_header", "close_code", "cors", "endpoint", "facts", "family", "has_unread",
-        "headers", "is_counted", "is_endless", "is_late", "is_socket", "leaving", "line", "made_id", "method", "path",
-        "path_params", "prefix", "receive_message", "request_id", "scope", "send_message", "server", "status", "uid",
-        "who", "window",
-    )  # fmt: skip
+    # What its head leads to, whoever calls; see http_server/ways.py.
+    way: Way | None = None  # all of it, where that is remembered
+    endpoint: Endpoint | None = None
+    cors = access.NOT_SHARED
+    arguments: Data | None = None  # checked parameters
+    has_unread = is_socket = is_endless = False
+    prefix = "http.response"  # of messages of an answer
+    # What is found out while it is answered.
+    uid: int | None = None  # of the process that calls, where that is known
+    caller: access.Caller | None = None
+    facts: access.Facts | None = None  # by which it was told who calls
+    is_counted = False
+    window: access.Window | None = None  # what the caller has left of its rate
+    who: str | None = None  # the caller's name, for the audit
+    made_id: Any = None  # the id of what was made, for the audit
+    line: Line | None = None  # of the audit, where it is in one commit with what was done
+    change_header: Headers = ()  # what says which change is the last one that the answer holds
+    status = 0
+    close_code: int | None = None  # of a WebSocket
+    is_late = False  # it is one refusal of too many
+    leaving: asyncio.Task[None] | None = None  # ends when the client has left
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope, self.receive_message, self.send_message = scope, receive, send
+        self.server: Server | None = scope.get("state", NO_STATE).get("server")
+        self.request_id = b"req_%012x" % random.getrandbits(48)
+        if self.server is not None and (way := find_way(self.server.ways, scope)) is not None:
+            vars(self).update(way)
+            self.way = way
+            return
+        self.path_params: Mapping[str, str] = {}
         # Not every server takes away the blanks behind a value.
         self.headers: dict[bytes, bytes] = {name: value.rstrip(b" \t") for name, value in scope["headers"]}
         # Whether some of the body may still be on its way.
@@ -312,31 +335,13 @@ class Call:
         self.method: str = scope.get("method", "")
         self.is_socket = scope["type"] == "websocket"
         self.is_endless = self.is_socket  # it lasts as long as its client wants: how long says nothing of the server
-        self.prefix = "websocket.http.response" if self.is_socket else "http.response"  # of messages of an answer
+        if self.is_socket:
+            self.prefix = "websocket.http.response"
         self.path = scope["path"] if scope["path"].isascii() else errors.print_text(scope["path"])
-        self.path_params: dict[str, str] = {}
-        self.server: Server | None = scope.get("state", NO_STATE).get("server")
         self.access = self.server.store.access if self.server is not None else NOBODY
-        self.uid: int | None = None  # of the process that calls, where that is known
         self.family = PLAIN
-        self.endpoint: Endpoint | None = None
-        self.caller: access.Caller | None = None
-        self.facts: access.Facts | None = None  # by which it was told who calls
-        self.is_counted = False
-        self.window: access.Window | None = None  # what the caller has left of its rate
-        self.cors = access.NOT_SHARED
-        self.who: str | None = None  # the caller's name, for the audit
-        self.made_id: Any = None  # the id of what was made, for the audit
-        self.line: Line | None = None  # of the audit, where it is in one commit with what was done
-        self.change_header: Headers = ()  # what says which change is the last one that the answer holds
-        self.status = 0
-        self.close_code: int | None = None  # of a WebSocket
-        self.is_late = False  # it is one refusal of too many
-        self.leaving: asyncio.Task[None] | None = None  # ends when the client has left
-        given = self.headers.get(b"x-request-id")
-        if given is None or not REQUEST_ID.fullmatch(given):
-            given = b"req_%012x" % random.getrandbits(48)
-        self.request_id: bytes = given
+        if REQUEST_ID.fullmatch(given := self.headers.get(b"x-request-id", b"")):
+            self.request_id = given
 
     @property
     def base_url(self) -> str:
@@ -489,6 +494,7 @@ class Endpoint:
         self.spec, self.function, self.family, self.speak = spec, function, family, speak
         self.is_async = inspect.iscoroutinefunction(function)
         self.media_type = spec.media_type.encode()
+        self.operation_id = spec.operation_id
         self.requirement = access.compile_security(spec.operation_id, spec.security, family.credentials)
         self.parameters = Checker(contract, spec.parameters_schema)
         self.body = Checker(contract, spec.body_schema) if spec.body_schema and not spec.streams_body else None
@@ -499,39 +505,25 @@ class Endpoint:
         self.wants = find_wanted(spec.operation_id, function, offered)
         self.speak_wants = find_wanted(str(spec.socket_id), speak, spoken) if speak else set()
         self.wanted_headers = self.wants & HEADER_ARGUMENTS
-        defaults = spec.defaults
-        self.defaults = None if defaults is None else {key: defaults[key] for key in defaults if key in self.wants}
-        self.recent: dict[bytes, Data] = {}  # arguments of queries that were right
+        self.defaults = spec.defaults
+        self.wants_more = spec.has_body or not self.wants.isdisjoint(
+            {"caller", "facts", "base_url", "make_line", *HEADER_ARGUMENTS}
+        )
 
     async def call_function(self, call: Call) -> Any:
         """Return what the function gives for this request."""
-        if self.defaults is not None and not call.scope["query_string"]:
-            arguments = dict(self.defaults)
-        else:
-            arguments = self.read_arguments(call)
-        wants = self.wants
-        if "server" in wants:
+        if (arguments := call.arguments) is None:
+            has_defaults = self.defaults is not None and not call.scope["query_string"]
+            given = self.defaults if has_defaults and self.defaults is not None else self.read_arguments(call)
+            arguments = {name: value for name, value in given.items() if name in self.wants}
+            if call.way is not None:
+                call.way["arguments"] = arguments
+        if "server" in self.wants:
             if call.server is None:
                 raise NotStarted
-            arguments["server"] = call.server
-        if self.body is not None:
-            arguments["body"] = await self.read_json(call, self.body)
-        elif self.spec.streams_body:
-            arguments["body"] = receive_pieces(call)
-        elif self.spec.raw_limit_bytes is not None:
-            arguments["body"] = await read_body(call, self.spec.raw_limit_bytes, RAW)
-        if "caller" in wants:
-            arguments["caller"] = call.caller
-        if "facts" in wants:
-            arguments["facts"] = call.facts
-        if "make_line" in wants:
-            arguments["make_line"] = functools.partial(make_line, call)
-        for name in self.wanted_headers:
-            arguments[name] = call.headers.get(name.encode(), b"").decode("latin-1")
-        if "base_url" in wants:
-            arguments["base_url"] = call.base_url
-        if len(arguments) != len(wants):
-            arguments = {name: value for name, value in arguments.items() if name in wants}
+            arguments = {**arguments, "server": call.server}
+        if self.wants_more:
+            arguments = {**arguments, **await self.gather_more(call)}
         if self.spec.has_change_number and call.server is not None:
             call.change_header = ((b"x-change", str(call.server.changes.position).encode()),)
         value = self.function(**arguments)
@@ -540,15 +532,28 @@ class Endpoint:
         # A change is made to its end, whoever has left.
         return await (call.await_while_there(value) if call.method in READING else value)
 
+    async def gather_more(self, call: Call) -> Data:
+        """Return what the function wants beside parameters and server."""
+        arguments: Data = {}
+        if self.body is not None:
+            arguments["body"] = await self.read_json(call, self.body)
+        elif self.spec.streams_body:
+            arguments["body"] = receive_pieces(call)
+        elif self.spec.raw_limit_bytes is not None:
+            arguments["body"] = await read_body(call, self.spec.raw_limit_bytes, RAW)
+        arguments |= {"caller": call.caller, "facts": call.facts, "make_line": functools.partial(make_line, call)}
+        for name in self.wanted_headers:
+            arguments[name] = call.headers.get(name.encode(), b"").decode("latin-1")
+        if "base_url" in self.wants:
+            arguments["base_url"] = call.base_url
+        return {name: value for name, value in arguments.items() if name in self.wants}
+
     def read_arguments(self, call: Call) -> Data:
         """Return the checked parameters by the names that the function uses.
 
         Raises Invalid with everything that is wrong.
         """
-        raw = call.scope["query_string"]
-        if (known := self.recent.get(raw)) is not None:
-            return dict(known)
-        query = raw.decode("latin-1")
+        query = call.scope["query_string"].decode("latin-1")
         texts: dict[str, Mapping[str, str]] = {"path": call.path_params, "query": self.spec.read_query(query)}
         if "header" in self.spec.places:
             texts["header"] = {name.decode("latin-1"): value.decode("latin-1") for name, value in call.headers.items()}
@@ -556,10 +561,6 @@ class Endpoint:
         has_nul = "\0" in call.path or "%00" in query
         if problems := (has_nul and jsons.find_nul_problems(values)) or self.parameters.find_problems(values):
             raise errors.Invalid(problems)
-        if self.spec.places == {"query"} and len(raw) < RECENT_CHARS:
-            if len(self.recent) >= RECENT_QUERIES:
-                self.recent.clear()
-            self.recent[raw] = dict(arguments)
         return arguments
 
     async def read_json(self, call: Call, checker: Checker) -> Any:
@@ -636,7 +637,7 @@ class Endpoint:
             endless = streams if call.is_endless else set()
             await send_stream(call, self.spec.status, [*headers, *STREAM], value, endless)
         else:
-            if isinstance(value, dict):
+            if call.method not in READING and isinstance(value, dict):
                 call.made_id = next((value[name] for name in MADE_IDS if value.get(name)), None)
             data = value if isinstance(value, bytes) else jsons.dump_json(value)
             await call.start(self.spec.status, [*headers, (b"content-length", b"%d" % len(data))])
@@ -694,8 +695,6 @@ class Checker:
         return []
 
 
-# So many queries of an operation are remembered, and none that is longer.
-RECENT_QUERIES, RECENT_CHARS = 200, 500
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 GZIP = re.compile(rb"\bgzip\b(?!\s*;\s*q=0(\.0*)?\s*(,|$))")
 GZIP_BYTES = 2000  # below, it is not worth it
@@ -956,14 +955,13 @@ class App:
         finally:
             call.stop_watching()
             if call.server is not None and call.status:
-                name = call.endpoint.spec.operation_id if call.endpoint else NO_OPERATION
+                name = call.endpoint.operation_id if call.endpoint else NO_OPERATION
                 took_s = None if call.is_endless else time.perf_counter() - began
                 call.server.requests.observe_request(name, call.status, took_s)
         if access_log.isEnabledFor(logging.DEBUG):
             who, path = call.who or "nobody", quote(call.path)
             access_log.debug("%s %s %s: %d for %s", read_client(call), call.method, path, call.status, who)
-        is_progress = call.status == 202 and call.endpoint is not None and call.endpoint.spec.is_progress
-        if call.server is not None and call.method not in READING and not is_progress:
+        if call.server is not None and call.method not in READING:
             await write_audit(call)
 
     async def handle(self, call: Call) -> None:
@@ -971,14 +969,19 @@ class App:
         if call.server is not None:
             client, server = call.scope.get("client") or ("", 0), call.scope.get("server") or ("", 0)
             call.uid = call.server.callers.peers.find_uid(client, server)
-        item = self.route(call)
-        call.endpoint = endpoint = find_endpoint(call, item)
-        owner = endpoint or item
-        call.family = self.find_family(call.path) if owner is None else owner.family
-        is_preflight = check_source(call)
+        item, is_preflight, page = None, False, None
+        if call.way is None:
+            item = self.route(call)
+            call.endpoint = find_endpoint(call, item)
+            owner = call.endpoint or item
+            call.family = self.find_family(call.path) if owner is None else owner.family
+            is_preflight = check_source(call)
+            # The pages themselves tell nothing: what they show is asked for with credentials.
+            page = self.find_page(call, item)
+            if call.server is not None and call.endpoint is not None and page is None:
+                call.way = remember_way(call.server.ways, call.scope, call)
+        endpoint = call.endpoint
         requirement = endpoint.requirement if endpoint is not None else self.unknown[call.family.name]
-        # The pages themselves tell nothing: what they show is asked for with credentials.
-        page = self.find_page(call, item)
         asks_facts = endpoint is not None and "facts" in endpoint.wants
         if (requirement.credentials or asks_facts) and page is None and not is_preflight:
             await (let_socket_in if call.is_socket and endpoint is not None else let_in)(call, requirement)
@@ -1207,7 +1210,7 @@ async def let_in(call: Call, requirement: access.Requirement, facts: access.Fact
         tls.get("client_cert_name"),
         None if munge is None else await server.munge.read_credential(munge, call.access.munge.socket),
         server.signing_key.value,
-        sessions.find_session(server, call.scope["headers"]),
+        sessions.find_session(server, call.scope["headers"]) if b"cookie" in call.headers else None,
         server.logins,
     )  # fmt: skip
     if call.cors.is_partner:  # with its own user's cookies alone, not those of our page, nor as the server's own user
@@ -1263,10 +1266,14 @@ async def wait_in_line(call: Call, problem: Exception) -> None:
 
 
 async def write_audit(call: Call) -> None:
-    """Write down who did what, with which result; floods by nobody are not."""
+    """Write down who did what, with which result.
+
+    Floods by nobody are not, nor what programs tell all the time.
+    """
     assert call.server is not None
+    is_progress = call.status == 202 and call.endpoint is not None and call.endpoint.spec.is_progress
     is_told = call.line is not None and call.line.is_written and call.status < 300
-    if is_told or (call.is_late and call.caller is None):
+    if is_progress or is_told or (call.is_late and call.caller is None):
         return
     await call.server.audit.append(describe_deed(call, call.status, call.made_id))
 

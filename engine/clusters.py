@@ -31,7 +31,7 @@ from slurm_shim.remote.connection import Connection
 from slurm_shim.remote.ssh import Login
 from slurm_shim.submissions import Submission
 from store.config import masks
-from store.config.profiles import Profile
+from store.config.profiles import Profile, Profiles
 from store.config.settings import Settings
 from store.disk import mount_calls
 from store.disk.files import Files
@@ -93,6 +93,7 @@ class Clusters:
         self._polls: dict[str, asyncio.Task[None]] = {}
         self._watched: dict[str, float] = {}
         self._ending: set[asyncio.Task[None]] = set()
+        self._in_force: tuple[Profiles | None, Cluster | None] = None, None  # and by which profiles
         self._needs_embedded = False
         store.signals[self._own_conf.parent / embedded_conf.ENDED] = self._poll_embedded
         self.is_busy: Callable[[Cluster], bool] = lambda _cluster: False
@@ -103,7 +104,11 @@ class Clusters:
     @property
     def in_force(self) -> Cluster:
         """The cluster of the active profile, or the local one."""
-        return self._get_or_make(self._find_label_in_force())
+        profiles, cluster = self._in_force
+        if cluster is None or profiles is not self._store.profiles:
+            profiles, cluster = self._store.profiles, self._get_or_make(self._find_label_in_force())
+            self._in_force = profiles, cluster
+        return cluster
 
     def find(self, name: str) -> Cluster | None:
         """Find the cluster of this name; None if not in view or not known yet."""
@@ -370,6 +375,7 @@ class Clusters:
     def _drop(self, label: str) -> None:
         """Drop a cluster; it is made anew when it is needed again."""
         cluster, poll = self._clusters.pop(label), self._polls.pop(label, None)
+        self._in_force = None, None
         self._profiles.pop(label, None)
         task = asyncio.ensure_future(_end_cluster(cluster, poll))
         self._ending.add(task)

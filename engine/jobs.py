@@ -28,7 +28,7 @@ from store.disk import mount_calls
 from store.disk.job_files import JobPlace
 from store.documents import JobRecord, RunJob
 from store.indexes import jobs
-from store.indexes.bodies import Answer, Body
+from store.indexes.bodies import Answer, Body, BoundedCache, JobBodies
 from store.indexes.job_list import Queue
 from store.kinds import Key
 from store.rendering import templates
@@ -40,6 +40,8 @@ from store.times import to_epoch, to_rfc3339
 from store.views import srunx
 
 LISTED_S = 6 * 3600
+# Of each cluster.
+KEPT_JOBS_BYTES = 4_000_000
 
 
 def list_jobs(server: Server, cluster: str | None) -> Answer | Coroutine[Any, Any, Answer]:
@@ -51,9 +53,10 @@ def list_jobs(server: Server, cluster: str | None) -> Answer | Coroutine[Any, An
     asked = server.clusters.resolve(cluster)
     if asked.snapshot.age_s is None:
         asked.check_answering()
-    since = to_rfc3339(time.time() - LISTED_S) or ""
+    # In whole seconds, so that it is the same for a while.
+    since = to_rfc3339(int(time.time()) - LISTED_S) or ""
     queue = Queue(asked.name, asked.snapshot.version, asked.snapshot.jobs, since)
-    body, age_s = server.get_job_list(asked).get_body(queue), get_age_s(server, cluster)
+    body, age_s = server.get_job_list(asked).get_body(queue), look_at(asked)
     return Answer(body, age_s) if isinstance(body, Body) else _answer_list(body, age_s)
 
 
@@ -63,24 +66,38 @@ async def _answer_list(body: Coroutine[Any, Any, Body], age_s: float | None) -> 
 
 def list_resources(server: Server, partition: str | None, cluster: str | None) -> Answer:
     """List GPUs and nodes of each partition, or of the one asked for."""
-    rows = server.clusters.resolve(cluster).list_resources(partition)
+    asked = server.clusters.resolve(cluster)
+    rows = asked.list_resources(partition)
     body = Body(orjson.dumps([{"timestamp": to_rfc3339(at), **row} for at, row in rows]))
-    return Answer(body, get_age_s(server, cluster))
+    return Answer(body, look_at(asked))
 
 
-def get_age_s(server: Server, cluster: str | None) -> float | None:
-    """Return how old a cluster's snapshot is; None while there is none.
+def look_at(asked: Cluster) -> float | None:
+    """Return how old the snapshot of a cluster is; None while there is none.
 
     It is kept fresh from now on, since somebody looks at it.
     """
-    snapshot = server.clusters.resolve(cluster).snapshot
-    snapshot.keep_fresh()
-    return snapshot.age_s
+    asked.snapshot.keep_fresh()
+    return asked.snapshot.age_s
 
 
-async def get_job(server: Server, job_id: str, cluster: str | None, wait: int = 0) -> Answer:
-    """Get one job; raise NotFound."""
+def get_job(server: Server, job_id: str, cluster: str | None, wait: int = 0) -> Answer | Coroutine[Any, Any, Answer]:
+    """Get one job, at once where its bytes are kept; raise NotFound."""
     asked = server.clusters.resolve(cluster)
+    kept = server.job_bodies.get(asked)
+    if kept is None or kept.version != _get_version(server, asked):
+        kept = server.job_bodies[asked] = JobBodies(_get_version(server, asked), BoundedCache(KEPT_JOBS_BYTES))
+    body = None if wait else kept.bodies.get(job_id)
+    return _read_job(server, job_id, asked, wait, kept) if body is None else Answer(body, look_at(asked))
+
+
+def _get_version(server: Server, asked: Cluster) -> tuple[int, int, int]:
+    """Get the version of all that the rows of a cluster's queue are made of."""
+    return asked.snapshot.version, server.job_index.version, server.report_index.stages_version
+
+
+async def _read_job(server: Server, job_id: str, asked: Cluster, wait: int, kept: JobBodies) -> Answer:
+    """Read one job, after waiting for its end for so long; keep a plain one."""
     # Tasks of an array and parts of a job change under ids of their own: then any change there may be one of them.
     # So do tasks that wait together, as soon as one of them starts.
     name = job_id if job_id in asked.snapshot.jobs and "[" not in job_id else asked.name
@@ -88,18 +105,22 @@ async def get_job(server: Server, job_id: str, cluster: str | None, wait: int = 
     row = await server.changes.wait_until(
         wanted,
         wait,
-        lambda: find_job(server, job_id, cluster),
+        lambda: find_job(server, job_id, asked),
         lambda row: row["slurm_state"] in states.TERMINAL,
     )
-    return Answer(Body(orjson.dumps(row)), get_age_s(server, cluster))
+    body, plain = Body(orjson.dumps(row)), asked.snapshot.jobs.get(job_id)
+    # Of others parts may have ended, which the version of the queue does not tell.
+    is_plain = plain is not None and plain["array_job_id"] is None and plain["het_job_id"] is None
+    if is_plain and kept.version == _get_version(server, asked):
+        kept.bodies.put(job_id, body, len(body.data) + 500)
+    return Answer(body, look_at(asked))
 
 
-async def find_job(server: Server, job_id: str, cluster: str | None = None) -> dict[str, Any]:
+async def find_job(server: Server, job_id: str, asked: Cluster) -> dict[str, Any]:
     """Find a job in the queue, our records or accounting.
 
     Records count once the job has ended. Raises NotFound.
     """
-    asked = server.clusters.resolve(cluster)
     found = await find_trace(server, job_id, asked)
     if isinstance(found, jobs.JobEntry):
         report = server.report_index.find_for_entry(found, asked.name)

@@ -39,7 +39,7 @@ from store.deadlines import limit_computing
 from store.disk.audit import Audit
 from store.disk.streams import Streams
 from store.errors import StoreError
-from store.indexes.bodies import BoundedCache
+from store.indexes.bodies import BoundedCache, JobBodies
 from store.indexes.job_list import JobList
 from store.indexes.jobs import JobIndex
 from store.indexes.lists import RunList
@@ -131,11 +131,13 @@ class Server:
         self.run_list = RunList(self.store.runs, srunx.to_run_json)
         self.report_index = ReportIndex(self.store.jobs)
         self.report_index.find_ahead_s = lambda: self.cluster.slurm.clock_offset_s
+        self.ways: dict[tuple[Any, ...], dict[str, Any]] = {}  # what the heads of requests lead to, see app.py
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
         self.log_counts: weakref.WeakKeyDictionary[Cluster, KnownCounts] = weakref.WeakKeyDictionary()
         self.reported_counts = KnownCounts()
         self.node_tables: weakref.WeakKeyDictionary[Cluster, NodeTable] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
+        self.job_bodies: weakref.WeakKeyDictionary[Cluster, JobBodies] = weakref.WeakKeyDictionary()
         self.queue_views: weakref.WeakKeyDictionary[Cluster, Any] = weakref.WeakKeyDictionary()  # see engine/queue
 
     def get_job_list(self, cluster: Cluster) -> JobList:

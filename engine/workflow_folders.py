@@ -72,8 +72,11 @@ class WorkflowFolders:
 
     async def follow_mounts(self) -> None:
         """Follow the workflows of every mount that has some."""
-        mounts = self._store.profiles.get_mounts().values()
-        await asyncio.gather(*(self._follow_mount(mount) for mount in mounts if mount.root not in self._of_mounts))
+        await asyncio.gather(*(self._follow_mount(mount) for mount in self.list_unfollowed()))
+
+    def list_unfollowed(self) -> list[Mount]:
+        """List the mounts whose workflows are not followed yet."""
+        return [mount for mount in self._store.profiles.get_mounts().values() if mount.root not in self._of_mounts]
 
     async def _follow_mount(self, mount: Mount) -> None:
         with contextlib.suppress(errors.StoreError):  # such as one that does not answer, which is a problem by itself

@@ -133,19 +133,23 @@ class Serving:
             if answer is not None:
                 await self.upgrade(scope, answer, send)
             else:
-                await self.app(await self.complete_scope(scope), receive, send)
+                state = self.state.result() if self.state.done() else await self.state
+                await self.app(self.complete_scope(scope, state), receive, send)
         except asyncio.CancelledError:
             pass  # at the end, amid an answer: there is nobody to tell
         finally:
             self.calls.discard(task)
 
-    async def complete_scope(self, scope: Scope) -> Scope:
-        """Return what the app is told of a request."""
+    def complete_scope(self, scope: Scope, state: dict[str, Any]) -> Scope:
+        """Return the scope with all that the app is told of a request."""
         # Files are sent by the app: it has looked at what it opens. A WebSocket is refused with an answer.
-        extensions: Scope = {"websocket.http.response": {}} if scope["type"] == "websocket" else {}
-        more = {} if self.front is None else self.front.describe_client(scope)
-        extensions |= more.pop("extensions", {})
-        return {**scope, "state": await self.state, "extensions": extensions, **more}
+        scope["extensions"] = {"websocket.http.response": {}} if scope["type"] == "websocket" else {}
+        scope["state"] = state
+        if self.front is not None:
+            more = self.front.describe_client(scope)
+            scope["extensions"] |= more.pop("extensions", {})
+            scope.update(more)
+        return scope
 
     async def upgrade(self, scope: Scope, answer: Scope, send: Any) -> None:
         """Have the app speak over a WebSocket.
@@ -158,7 +162,8 @@ class Serving:
             return
         client, own = ((end[0], int(end[1])) for end in (scope["client"], scope["server"]))
         socket = Upgraded(answer, send, (client, own), self.taken)
-        asked = await self.complete_scope({**scope, "type": "websocket", "scheme": "ws", "subprotocols": []})
+        asked = {**scope, "type": "websocket", "scheme": "ws", "subprotocols": []}
+        self.complete_scope(asked, await self.state)
         del asked["method"]
         task = asyncio.ensure_future(self.app(asked, socket.receive, socket.send))
         for tasks in (self.calls, self.sockets):

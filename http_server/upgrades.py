@@ -15,6 +15,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, MutableMapping
+from operator import itemgetter
 from typing import Any, cast
 
 from websockets.datastructures import Headers
@@ -41,6 +42,7 @@ CLOSING_S = 1.0
 LOOK_S, LOOK_SELDOM_S, TAKING_S = 0.001, 0.1, 10.0
 # What many are sent is put into a frame once.
 FRAMES_KEPT = 16
+GET_NAME = itemgetter(0)
 REFUSED: Message = {"type": "http.response.start", "status": 403, "headers": []}
 
 
@@ -49,8 +51,10 @@ def make_answer(scope: Message) -> Message | None:
 
     None for one that does not ask well for it (RFC 6455, 4.2.1): that stays a plain request.
     """
+    if b"upgrade" not in map(GET_NAME, scope["headers"]):
+        return None
     names = dict(scope["headers"]).keys()
-    if b"upgrade" not in names or names & {b"content-length", b"transfer-encoding"} or scope["http_version"] != "1.1":
+    if names & {b"content-length", b"transfer-encoding"} or scope["http_version"] != "1.1":
         return None
     given = Headers((name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"])
     answer = ServerProtocol().accept(Request(scope["path"], given))

@@ -144,9 +144,8 @@ class Snapshot:
 
         Costs a clock reading, so every request may call it.
         """
-        was_idle = not self._needs_fast_polling()
-        self._viewed_at = self._now()
-        if was_idle:
+        before, self._viewed_at = self._viewed_at, self._now()
+        if self._viewed_at - before > self.max_s and not self.is_busy():
             self._wake.set()
 
     def wake(self) -> None:

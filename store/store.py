@@ -11,8 +11,9 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
+from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from store import access
 from store.collecting import pause_collecting
@@ -29,6 +30,7 @@ from store.disk.watch import StartTask, Watch
 from store.documents import Config
 from store.errors import StoreError, StoreUnavailable, from_os_error
 from store.indexes.bodies import Body, ListBody
+from store.jsons import dump_json
 from store.kinds import KINDS, Kind
 from store.times import to_rfc3339
 from store.yaml.reader import start_remembering, stop_remembering
@@ -46,6 +48,20 @@ CHECKPOINTS = ".cache"
 MEMORY_BYTES = 256_000_000
 # At the end, rows are saved to a checkpoint from this many documents on.
 SAVE_FROM_ROWS = 200
+
+
+class Problems(NamedTuple):
+    """What is wrong with files, in which state of the store.
+
+    `hangs` are since when the mounts with these `roots` do not answer, `wrong` is how many files are.
+    """
+
+    state: tuple[Any, ...]
+    roots: list[Path]
+    hangs: list[float | None]
+    rows: list[dict[str, Any]]
+    wrong: int
+    body: bytes
 
 
 class Store:
@@ -91,8 +107,9 @@ class Store:
     ) -> None:
         self.root = Path(root).absolute()
         self.environment = dict(os.environ if environment is None else environment)
-        # As stored, by which environment, and what is in force by both.
+        # In which version, by which environment, and what is in force by both.
         self._profiles: tuple[Any, Any, profiles.Profiles] = None, None, NO_PROFILES
+        self._problems: Problems | None = None
         self.files = Files(self.root, ops)
         self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
         self.since = to_rfc3339(int(time.time()))
@@ -171,9 +188,10 @@ class Store:
     @property
     def profiles(self) -> profiles.Profiles:
         """Clusters and mounts in force; `current` may be set by the environment."""
-        stored, environment = self.stored_profiles, self.environment
-        if self._profiles[0] is not stored or self._profiles[1] is not environment:
-            self._profiles = stored, environment, profiles.apply_environment(stored, environment)[0]
+        version, environment = self.single["profiles"].version, self.environment
+        if self._profiles[0] != version or self._profiles[1] is not environment:
+            found = profiles.apply_environment(self.stored_profiles, environment)[0]
+            self._profiles = version, environment, found
         return self._profiles[2]
 
     def list_mount_roots(self) -> list[Path]:
@@ -185,10 +203,34 @@ class Store:
 
         Paths are below the store, except those of mounts.
         """
-        found = [row for folder in self.folders for row in folder.list_problems()] + self.archive.list_problems()
-        found += [*self._list_outside_problems(), *self.noted_problems.values()]
-        found = [{"severity": "error", "mount": None, **row} for row in found]
-        return sorted(found, key=lambda row: (row["path"], row["line"] or 0, row["column"] or 0))
+        return self._gather_problems().rows
+
+    def get_problems_body(self) -> bytes:
+        """Return what `list_problems` lists, as JSON."""
+        return self._gather_problems().body
+
+    def _gather_problems(self) -> Problems:
+        """Return what is wrong, gathered anew only once something has changed."""
+        known, folders = self._problems, [*self.folders, *self.configuration.list_outside()]
+        state = (
+            sum(map(attrgetter("version"), folders)),  # each of them only grows
+            len(folders),
+            self.archive.list_problems(),
+            self.noted_problems,
+            self.environment,
+        )
+        if known is None or known.state != state or known.hangs != list(map(mount_calls.find_hang, known.roots)):
+            archived, outside = self.archive.list_problems(), self._list_outside_problems()
+            found = [row for folder in self.folders for row in folder.list_problems()]
+            found += [*archived, *outside, *self.noted_problems.values()]
+            found = [{"severity": "error", "mount": None, **row} for row in found]
+            found.sort(key=lambda row: (row["path"], row["line"] or 0, row["column"] or 0))
+            wrong = sum(len(filenames) for folder in self.folders for filenames in folder.wrong_files.values())
+            count = wrong + len(archived) + len(outside) + len(self.noted_problems)
+            roots = [mount.root for mount in self.profiles.get_mounts().values()]
+            hangs = list(map(mount_calls.find_hang, roots))
+            known = self._problems = Problems(state, roots, hangs, found, count, dump_json(found))
+        return known
 
     def note_problems(self, folder: str, reasons: Mapping[str, str]) -> None:
         """Note what is wrong with files of a folder beside what they say.
@@ -235,12 +277,10 @@ class Store:
     def summarize(self) -> dict[str, Any]:
         """Summarize the store for /health.
 
-        How changes are seen, how many files there are, and how many are wrong.
+        How changes are seen, and how many files are wrong.
         """
-        counts = {folder.path.name: len(folder) for folder in self.folders if folder.path != self.root}
-        wrong = sum(len(filenames) for folder in self.folders for filenames in folder.wrong_files.values())
-        wrong += len(self.archive.list_problems()) + len(self._list_outside_problems()) + len(self.noted_problems)
-        return {"watch": self.watch.summarize() if self.watch else None, "files": counts, "problems": wrong}
+        watch = self.watch.summarize() if self.watch else None
+        return {"watch": watch, "problems": self._gather_problems().wrong}
 
     async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:
         """Archive old documents as config.yaml says; return how many.

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from store.errors import Invalid, make_problem
 
 
+@functools.lru_cache(maxsize=4096)
 def to_rfc3339(epoch_s: float | None) -> str | None:
     """Return the time as text with a Z; None stays None.
 

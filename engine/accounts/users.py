@@ -88,7 +88,7 @@ async def get_user(server: Server, username: str) -> Answer:
         "limits": s9s_accounts.to_limits_json(table.associations.get(username, [])),
         "recent_jobs": [view.to_job_json(server, cluster, row) for row in own[:RECENT_JOBS]],
     }
-    return Answer(Body(dump_json(row)), jobs.get_age_s(server, None))
+    return Answer(Body(dump_json(row)), jobs.look_at(server.cluster))
 
 
 async def find_uid(cluster: Cluster, user: str) -> int | None:

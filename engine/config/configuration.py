@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 from engine.server import Server
@@ -43,8 +44,14 @@ def list_variables(server: Server) -> list[dict[str, str]]:
     return layers.list_variables(server.store.environment)
 
 
-async def list_problems(server: Server) -> list[dict[str, Any]]:
-    """List the files of the store that are invalid."""
+def list_problems(server: Server) -> bytes | Coroutine[Any, Any, bytes]:
+    """List the files of the store that are invalid; at once where none is asked."""
+    if server.store.configuration.is_fresh and not server.workflow_folders.list_unfollowed():
+        return server.store.get_problems_body()
+    return _look_for_problems(server)
+
+
+async def _look_for_problems(server: Server) -> bytes:
     await server.store.configuration.refresh_outside()
     await server.workflow_folders.follow_mounts()
-    return server.store.list_problems()
+    return server.store.get_problems_body()

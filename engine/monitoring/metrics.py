@@ -19,7 +19,7 @@ def get_cluster_metrics(server: Server) -> Answer:
 
     Raises SlurmUnreachable before SLURM's first answer.
     """
-    age_s = jobs.get_age_s(server, None)
+    age_s = jobs.look_at(server.cluster)
     if age_s is None:  # nothing is known, which is not that there is nothing
         server.cluster.check_answering()
     return Answer(Body(dump_json(build_cluster_metrics(server))), age_s)

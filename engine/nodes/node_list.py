@@ -36,7 +36,7 @@ def list_nodes(
     """List the nodes that fit all filters."""
     table, asked = get_table(server), (state, partition, features, available, limit, offset)
     if (kept := table.pages.get(asked)) is not None:
-        return Answer(kept, jobs.get_age_s(server, None))
+        return Answer(kept, jobs.look_at(server.cluster))
     wanted = None if state is None else states.parse_states(state)
     needed, partitions = set(split_words(features)), set(split_words(partition))
     names = [
@@ -68,7 +68,7 @@ def make_list_answer(
     window = rows[offset : None if limit is None else offset + limit]
     rest = dump_json({"total": len(rows), **more})
     data = b'{"%s":[%s],%s' % (name.encode(), b",".join(map(write_row, window)), rest[1:])
-    return Answer(Body(data), jobs.get_age_s(server, None))
+    return Answer(Body(data), jobs.look_at(server.cluster))
 
 
 def get_node(server: Server, node_name: str) -> Answer:
@@ -82,7 +82,7 @@ def get_node(server: Server, node_name: str) -> Answer:
     resume_at = drain.resume_at if drain is not None and drains.is_in_force(drain, node) else None
     at_work = table.jobs.get(node_name, [])
     row = s9s_nodes.to_node_detail_json(node, at_work, table.gpus[node_name], resume_at)
-    return Answer(Body(dump_json(row)), jobs.get_age_s(server, None))
+    return Answer(Body(dump_json(row)), jobs.look_at(server.cluster))
 
 
 def list_partitions(server: Server, limit: int | None, offset: int) -> Answer:
@@ -114,4 +114,4 @@ def get_partition(server: Server, partition_name: str) -> Answer:
     ((_at, usage),) = server.cluster.list_resources(partition_name)
     own = [job for job in server.cluster.snapshot.jobs.values() if partition_name in job["partition"].split(",")]
     row = s9s_nodes.to_partition_detail_json(found, list_members(table, found), usage, count_jobs(own))
-    return Answer(Body(dump_json(row)), jobs.get_age_s(server, None))
+    return Answer(Body(dump_json(row)), jobs.look_at(server.cluster))

@@ -26,7 +26,7 @@ async def create_watch(server: Server, body: dict[str, Any]) -> dict[str, Any]:
     # JSON has one kind of number: 42.0 is 42.
     target = body[key] if kind == "workflow_run" else str(int(body[key]))
     if kind == "job":
-        job = await jobs.find_job(server, target)
+        job = await jobs.find_job(server, target, server.cluster)
         state = job["slurm_state"]
         if state in states.TERMINAL:
             watches.refuse_ended(watches.make_target_ref(kind, target, server.cluster.name), job["status"])

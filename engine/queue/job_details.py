@@ -45,7 +45,7 @@ async def get_job(server: Server, job_id: str, caller: access.Caller, cluster: s
         submit_line=usage["submit_line"] if usage else None,
         hold_reason=holds.find_reason(server, asked, row["job_id"]) if row["state"] in actions.WAITING else None,
     )
-    return Answer(Body(dump_json(made)), jobs.get_age_s(server, cluster))
+    return Answer(Body(dump_json(made)), jobs.look_at(asked))
 
 
 async def read_script(

@@ -66,7 +66,7 @@ async def search_everything(server: Server, q: str, type: str | None, limit: int
     """Search jobs, nodes, users, partitions, workflows and runs."""
     began = time.perf_counter()
     words, types, most = search.parse_words(q), search.parse_types(type), min(limit, MOST_RESULTS)
-    age_s, warnings, root = jobs.get_age_s(server, None), list[str](), urlsplit(base_url).path
+    age_s, warnings, root = jobs.look_at(server.cluster), list[str](), urlsplit(base_url).path
     accounts = await _find_accounts(server.cluster, warnings) if "users" in types else {}
     # In a thread: ten thousand texts are made when they are first searched.
     sources = _collect_sources(server, accounts, types)

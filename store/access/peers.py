@@ -20,11 +20,11 @@ TCP_LISTEN = 10
 ALL_STATES = 0xFFFFFFFF
 NO_COOKIE = b"\xff" * 8
 HEADER = struct.Struct("=IHHII")
-# struct inet_diag_req_v2 up to the ports; the tail of struct inet_diag_msg: expires, rqueue, wqueue, uid, inode.
+# struct inet_diag_req_v2 up to the ports; the end of struct inet_diag_msg: uid, inode.
 REQUEST = struct.Struct("=BBBxI")
 PORTS = struct.Struct("!HH")
-TAIL = struct.Struct("=IIIII")
-MESSAGE_BYTES = 4 + 48 + TAIL.size
+OWNER = struct.Struct("=II")
+MESSAGE_BYTES = 64 + OWNER.size
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -45,12 +45,20 @@ class Peers:
     def find_uid(self, client: Sequence[Any], server: Sequence[Any]) -> int | None:
         """Find the uid at the other end, by address and port of both.
 
-        None when it is not known, and for a connection that leaves this machine.
+        None when it is not known, and for a connection that leaves this machine. Asks the kernel for the one connection
+        (sock_diag(7)); where that is not possible, reads /proc/net/tcp (proc(5)). A connection whose client has closed
+        it already belongs to nobody: the kernel would say root.
         """
-        if not is_loopback(client[0]) or not is_loopback(server[0]):
+        question = _make_question(client[0], client[1], server[0], server[1])
+        if question is None:
             return None
-        # Some servers give a port as text, or none.
-        return find_peer_uid(self.kernel, client[0], int(client[1] or 0), server[0], int(server[1] or 0))
+        try:
+            return _ask_for_uid(self.kernel, question)
+        except FileNotFoundError:  # there is no such connection
+            return None
+        except OSError:
+            ports = _parse_port(client[1]), _parse_port(server[1])
+            return _find_listed_uid(_parse_address(client[0]), ports[0], _parse_address(server[0]), ports[1])
 
 
 class Kernel:
@@ -90,26 +98,28 @@ class Kernel:
             self.socket = None
 
 
-def find_peer_uid(kernel: Kernel, client_addr: str, client_port: int, server_addr: str, server_port: int) -> int | None:
-    """Find the uid that owns the client's end of a local TCP connection.
+@functools.lru_cache(maxsize=4096)
+def _make_question(client_addr: str, client_port: Any, server_addr: str, server_port: Any) -> bytes | None:
+    """Make the question about a connection.
 
-    None when that cannot be known.
-
-    Asks the kernel for the one connection (sock_diag(7)); where that is not possible, reads /proc/net/tcp (proc(5)).
-    A connection whose client has closed it already belongs to nobody: the kernel would say root.
+    None for one that leaves this machine, or has no addresses.
     """
+    if not is_loopback(client_addr) or not is_loopback(server_addr):
+        return None
     try:
         client, server = _parse_address(client_addr), _parse_address(server_addr)
     except ValueError:
         return None
     if client.version != server.version:
         return None
-    try:
-        return _ask_for_uid(kernel, client, client_port, server, server_port)
-    except FileNotFoundError:  # there is no such connection
-        return None
-    except OSError:
-        return _find_listed_uid(client, client_port, server, server_port)
+    family = socket.AF_INET if client.version == 4 else socket.AF_INET6
+    ports = PORTS.pack(_parse_port(client_port), _parse_port(server_port))
+    ends = ports + client.packed.ljust(16, b"\0") + server.packed.ljust(16, b"\0")
+    return REQUEST.pack(family, socket.IPPROTO_TCP, 0, ALL_STATES) + ends + b"\0\0\0\0" + NO_COOKIE
+
+
+def _parse_port(given: Any) -> int:
+    return int(given or 0)  # some servers give a port as text, or none
 
 
 @functools.lru_cache(maxsize=1024)
@@ -119,15 +129,11 @@ def _parse_address(text: str) -> Address:
     return mapped or address
 
 
-def _ask_for_uid(kernel: Kernel, client: Address, client_port: int, server: Address, server_port: int) -> int | None:
-    family = socket.AF_INET if client.version == 4 else socket.AF_INET6
-    ends = PORTS.pack(client_port, server_port) + client.packed.ljust(16, b"\0") + server.packed.ljust(16, b"\0")
-    asked = REQUEST.pack(family, socket.IPPROTO_TCP, 0, ALL_STATES)
-    message = kernel.ask(asked + ends + b"\0\0\0\0" + NO_COOKIE)
-    state = message[1]
-    uid, inode = TAIL.unpack_from(message, 52)[3:]
+def _ask_for_uid(kernel: Kernel, question: bytes) -> int | None:
+    message = kernel.ask(question)
+    uid, inode = OWNER.unpack_from(message, 64)
     # The kernel answers with a listening socket when there is no connection, and with uid 0 for one without an owner.
-    if state == TCP_LISTEN or inode == 0 or message[4:8] != ends[:4]:
+    if message[1] == TCP_LISTEN or inode == 0 or message[4:8] != question[REQUEST.size : REQUEST.size + 4]:
         return None
     return int(uid)
 

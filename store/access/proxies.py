@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 
 # Header, or with a dash at the end the beginning of headers, with one at the start their end; and who sends it. With
@@ -68,4 +69,9 @@ def is_forwarded(names: Iterable[bytes]) -> bool:
     >>> is_forwarded([b"host", b"cf-connecting-ip"]), is_forwarded([b"host", b"x-request-id"])
     (True, False)
     """
+    return _has_forwarding(tuple(names))
+
+
+@functools.lru_cache(maxsize=256)
+def _has_forwarding(names: tuple[bytes, ...]) -> bool:
     return any(name in NAMES or name.startswith(BEGINNINGS) or name.endswith(ENDINGS) for name in names)

@@ -80,6 +80,15 @@ class Configuration:
 
     # Reading.
 
+    def list_outside(self) -> list[Folder]:
+        """List the folders outside of the store that are known by now."""
+        return [self.system, *self.projects.values()]
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether problems show the files outside as they are now."""
+        return time.monotonic() - self._looked_at < LOOK_S
+
     async def resolve(self, root: Path | None = None) -> EffectiveConfig:
         """Return what counts for the mount with this root, None: for others."""
         return layers.merge_layers(await self.load_layers(root))
@@ -120,10 +129,10 @@ class Configuration:
 
     async def refresh_outside(self) -> None:
         """Refresh external config files, at most once per LOOK_S."""
-        if time.monotonic() - self._looked_at < LOOK_S:
+        if self.is_fresh:
             return
         self._looked_at = time.monotonic()
-        outside = (self.system, *self.projects.values())
+        outside = self.list_outside()
         # What does not answer stays as it was last read.
         found = await asyncio.gather(*(folder.refresh(folder.only) for folder in outside), return_exceptions=True)
         for problem in found:

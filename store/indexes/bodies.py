@@ -199,6 +199,13 @@ class BoundedCache:
         self.size_bytes = 0
 
 
+class JobBodies(NamedTuple):
+    """Single jobs of a cluster as bytes, by id, in one version of its queue."""
+
+    version: tuple[int, int, int]
+    bodies: BoundedCache
+
+
 # --- what is said beside the bytes ------------------------------------------------------------------------------------
 
 

@@ -104,9 +104,9 @@ async def test_where_a_job_is_found(
             await world.store.jobs.put(known.id, known)
         if state is None:
             with pytest.raises(NotFound):
-                await jobs.find_job(world.server, "5")
+                await jobs.find_job(world.server, "5", world.server.cluster)
         else:
-            assert (await jobs.find_job(world.server, "5"))["slurm_state"] == state, why
+            assert (await jobs.find_job(world.server, "5", world.server.cluster))["slurm_state"] == state, why
 
 
 @pytest.mark.parametrize(
@@ -122,10 +122,10 @@ async def test_a_job_of_a_cluster_that_is_away(
             await world.store.jobs.put(known.id, known)
         await world.lose_cluster()
         if is_found:
-            assert (await jobs.find_job(world.server, "5"))["slurm_state"] == "RUNNING", why
+            assert (await jobs.find_job(world.server, "5", world.server.cluster))["slurm_state"] == "RUNNING", why
         else:
             with pytest.raises(SlurmUnreachable):
-                await jobs.find_job(world.server, "5")
+                await jobs.find_job(world.server, "5", world.server.cluster)
 
 
 @pytest.mark.parametrize(("state", "cancelled"), [("PENDING", ["5"]), ("RUNNING", ["5"]), ("COMPLETED", [])])
@@ -228,7 +228,7 @@ async def test_whose_job_it_was_is_known_when_slurm_has_forgotten_it(tmp_path: P
         await jobs.follow_record(world.server, "j")
         await world.show_queue()
         assert (await jobs.find_log_paths(world.server, "5", world.cluster))["owner"] == 1234
-        assert (await jobs.find_job(world.server, "5"))["user"] == "bob", "not who called us"
+        assert (await jobs.find_job(world.server, "5", world.server.cluster))["user"] == "bob", "not who called us"
 
 
 @asynchronous

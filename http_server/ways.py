@@ -1,0 +1,53 @@
+"""What the heads of requests lead to, remembered for those that come again.
+
+Which operation a head means, with which arguments, and whether host and origin may, follow from its bytes and from what
+access.yaml and config.yaml say. Who calls does not: that is asked for each request.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import MutableMapping
+from typing import Any
+
+Scope = MutableMapping[str, Any]
+# What is known of a call then, by the names that it has there.
+Way = dict[str, Any]
+# By all of a head; emptied when access.yaml or config.yaml change.
+Ways = dict[tuple[Any, ...], Way]
+
+NAMES = ("headers", "method", "path", "path_params", "access", "family", "endpoint", "cors")
+# So many are remembered, and none of a head that is longer.
+MOST_WAYS, HEAD_BYTES = 1000, 2000
+
+
+def find_way(ways: Ways, scope: Scope) -> Way | None:
+    """Find what the same head led to before; None where that is not remembered."""
+    try:
+        return ways.get(_read_head(scope)) if scope["type"] == "http" else None
+    except TypeError:  # from servers whose headers cannot be looked up
+        return None
+
+
+def remember_way(ways: Ways, scope: Scope, call: Any) -> Way | None:
+    """Remember what the head of a call has led to; return it.
+
+    The call has passed all that is asked of its head alone. None for one that will not come again, or is long.
+    """
+    headers = call.headers
+    may_come_again = call.method in ("GET", "HEAD") and not call.has_unread and b"x-request-id" not in headers
+    size_bytes = len(scope["path"]) + len(scope["query_string"])
+    size_bytes += sum(len(name) + len(value) for name, value in scope["headers"])
+    # Without a Host the client's address counts.
+    if not may_come_again or not headers.get(b"host") or size_bytes > HEAD_BYTES:
+        return None
+    if len(ways) >= MOST_WAYS:
+        ways.clear()
+    way = {name: getattr(call, name) for name in NAMES}
+    with contextlib.suppress(TypeError):
+        ways[_read_head(scope)] = way
+    return way
+
+
+def _read_head(scope: Scope) -> tuple[Any, ...]:
+    return (scope["method"], scope["path"], scope["query_string"], scope.get("root_path"), *scope["headers"])
