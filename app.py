@@ -323,10 +323,13 @@ class Call:
         self.scope, self.receive_message, self.send_message = scope, receive, send
         self.server: Server | None = scope.get("state", NO_STATE).get("server")
         self.request_id = b"req_%012x" % random.getrandbits(48)
-        if self.server is not None and (way := find_way(self.server.ways, scope)) is not None:
-            vars(self).update(way)
-            self.way = way
-            return
+        self.access = NOBODY
+        if self.server is not None:
+            self.access, config = self.server.store.access, self.server.store.config
+            if (way := find_way(self.server.ways, scope, self.access, config)) is not None:
+                vars(self).update(way)
+                self.way = way
+                return
         self.path_params: Mapping[str, str] = {}
         # Not every server takes away the blanks behind a value.
         self.headers: dict[bytes, bytes] = {name: value.rstrip(b" \t") for name, value in scope["headers"]}
@@ -338,7 +341,6 @@ class Call:
         if self.is_socket:
             self.prefix = "websocket.http.response"
         self.path = scope["path"] if scope["path"].isascii() else errors.print_text(scope["path"])
-        self.access = self.server.store.access if self.server is not None else NOBODY
         self.family = PLAIN
         if REQUEST_ID.fullmatch(given := self.headers.get(b"x-request-id", b"")):
             self.request_id = given
@@ -979,7 +981,7 @@ class App:
             # The pages themselves tell nothing: what they show is asked for with credentials.
             page = self.find_page(call, item)
             if call.server is not None and call.endpoint is not None and page is None:
-                call.way = remember_way(call.server.ways, call.scope, call)
+                call.way = remember_way(call.server.ways, call.scope, call, call.server.store.config)
         endpoint = call.endpoint
         requirement = endpoint.requirement if endpoint is not None else self.unknown[call.family.name]
         asks_facts = endpoint is not None and "facts" in endpoint.wants

@@ -237,13 +237,11 @@ def start_tasks(server: Server) -> list[asyncio.Task[None]]:
 
 def apply_access(server: Server, *_change: Any) -> None:
     """Put a changed access.yaml in force."""
-    server.ways.clear()
     server.callers.apply_access(server.store.access)
 
 
 def apply_config(server: Server, *_change: Any) -> None:
     """Put the limits and intervals of a changed config.yaml in force."""
-    server.ways.clear()
     bounds = server.store.config.sweeps
     server.pace.set_bounds(bounds.per_second, bounds.in_flight)
     server.callers.apply_rates(server.store.config.limits.requests_per_s, server.store.config.limits.requests_at_once)

@@ -131,7 +131,7 @@ class Server:
         self.run_list = RunList(self.store.runs, srunx.to_run_json)
         self.report_index = ReportIndex(self.store.jobs)
         self.report_index.find_ahead_s = lambda: self.cluster.slurm.clock_offset_s
-        self.ways: dict[tuple[Any, ...], dict[str, Any]] = {}  # what the heads of requests lead to, see app.py
+        self.ways: dict[tuple[Any, ...], Any] = {}  # what the heads of requests lead to: see http_server/ways.py
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
         self.log_counts: weakref.WeakKeyDictionary[Cluster, KnownCounts] = weakref.WeakKeyDictionary()
         self.reported_counts = KnownCounts()

@@ -13,23 +13,24 @@ from typing import Any
 Scope = MutableMapping[str, Any]
 # What is known of a call then, by the names that it has there.
 Way = dict[str, Any]
-# By all of a head; emptied when access.yaml or config.yaml change.
-Ways = dict[tuple[Any, ...], Way]
+# By all of a head, each with the access.yaml and config.yaml with which alone it counts.
+Ways = dict[tuple[Any, ...], tuple[Any, Any, Way]]
 
-NAMES = ("headers", "method", "path", "path_params", "access", "family", "endpoint", "cors")
+NAMES = ("headers", "method", "path", "path_params", "family", "endpoint", "cors")
 # So many are remembered, and none of a head that is longer.
 MOST_WAYS, HEAD_BYTES = 1000, 2000
 
 
-def find_way(ways: Ways, scope: Scope) -> Way | None:
+def find_way(ways: Ways, scope: Scope, access: Any, config: Any) -> Way | None:
     """Find what the same head led to before; None where that is not remembered."""
     try:
-        return ways.get(_read_head(scope)) if scope["type"] == "http" else None
+        known = ways.get(_read_head(scope)) if scope["type"] == "http" else None
     except TypeError:  # from servers whose headers cannot be looked up
         return None
+    return known[2] if known is not None and known[0] is access and known[1] is config else None
 
 
-def remember_way(ways: Ways, scope: Scope, call: Any) -> Way | None:
+def remember_way(ways: Ways, scope: Scope, call: Any, config: Any) -> Way | None:
     """Remember what the head of a call has led to; return it.
 
     The call has passed all that is asked of its head alone. None for one that will not come again, or is long.
@@ -45,7 +46,7 @@ def remember_way(ways: Ways, scope: Scope, call: Any) -> Way | None:
         ways.clear()
     way = {name: getattr(call, name) for name in NAMES}
     with contextlib.suppress(TypeError):
-        ways[_read_head(scope)] = way
+        ways[_read_head(scope)] = call.access, config, way
     return way
 
 

@@ -109,6 +109,7 @@ class Store:
         self.environment = dict(os.environ if environment is None else environment)
         # In which version, by which environment, and what is in force by both.
         self._profiles: tuple[Any, Any, profiles.Profiles] = None, None, NO_PROFILES
+        self._singles: dict[str, tuple[int | None, Any]] = {}  # in which version, and what it says
         self._problems: Problems | None = None
         self.files = Files(self.root, ops)
         self.poll = os.environ.get("SLUICE_WATCH") == "poll" if poll is None else poll
@@ -166,13 +167,22 @@ class Store:
 
         For jobs all layers count (`configuration`).
         """
-        config: Config = self.single["config"].get("config") if "config" in self.single["config"] else DEFAULTS
+        config: Config = self._get_single("config", DEFAULTS)
         return config
 
     @property
     def access(self) -> access.Access:
         """Who may call: access.yaml, or no tokens when there is none."""
-        found: access.Access = self.single["access"].get("access") if "access" in self.single["access"] else NOBODY
+        found: access.Access = self._get_single("access", NOBODY)
+        return found
+
+    def _get_single(self, name: str, default: Any) -> Any:
+        """Get what the one file says, or the default; each request asks."""
+        folder = self.single[name]
+        version, found = self._singles.get(name, (None, default))
+        if version != folder.version:
+            found = folder.get(name) if name in folder else default
+            self._singles[name] = folder.version, found
         return found
 
     @property
@@ -181,8 +191,7 @@ class Store:
 
         The environment does not count here.
         """
-        folder = self.single["profiles"]
-        found: profiles.Profiles = folder.get("profiles") if "profiles" in folder else NO_PROFILES
+        found: profiles.Profiles = self._get_single("profiles", NO_PROFILES)
         return found
 
     @property

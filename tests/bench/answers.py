@@ -93,9 +93,14 @@ def measure_answers(folder: Path) -> Iterator[Figure]:
         own, small = server.port, (port, "/small")
         job_id = answer.json()[0]["job_id"]
         yield compare(f"list of {JOBS} jobs", (own, "/api/jobs"), (port, "/jobs"), 0.8)
-        yield compare("the same, not modified (304)", (own, "/api/jobs"), small, None, answer.headers["ETag"])
+        yield compare("the same, not modified (304)", (own, "/api/jobs"), small, 0.7, answer.headers["ETag"])
         yield compare("one job", (own, f"/api/jobs/{job_id}"), small, 0.7)
+        yield compare("one job, S9S API", (own, f"/api/v1/jobs/{job_id}"), small, None)
+        report = {"job_id": "7", "job_name": "reported", "submitted_at": "2026-01-01T00:00:00Z"}
+        assert server.http.post("/srtslurm/api/jobs", json=report).status_code == 201
+        yield compare("one job, Status API", (own, "/srtslurm/api/jobs/7"), small, None)
         yield compare("/health", (own, "/health"), small, 0.6)
+        yield compare("/health?strict=true", (own, "/health?strict=true"), small, None)
         yield compare("/api/store/problems", (own, "/api/store/problems"), small, 0.6)
         simulation = {"sim_type": "dummy", "ntasks": 10, "input_type": "files", "input_files": {"dummy.json": "{}"}}
         submitted = server.http.post("/jobs/direct", json=simulation).json()["job_id"]

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from engine import jobs
@@ -15,6 +17,7 @@ from slurm_shim.errors import SlurmRefused, SlurmUnreachable
 from store import access
 from store.documents import JobRecord
 from store.errors import Denied, Invalid, NotFound
+from store.indexes.bodies import Answer
 from tests.engine.servers.pretended import CALLER, HERE, Slurm, open_server
 from tests.pretended import asynchronous, job
 
@@ -107,6 +110,40 @@ async def test_where_a_job_is_found(
                 await jobs.find_job(world.server, "5", world.server.cluster)
         else:
             assert (await jobs.find_job(world.server, "5", world.server.cluster))["slurm_state"] == state, why
+
+
+@asynchronous
+async def test_the_bytes_of_a_plain_job_are_kept_until_something_changes(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        server, states = world.server, list[str]()
+        changes: list[Any] = [
+            lambda: world.show_queue(job("5", "PENDING")),
+            lambda: world.show_queue(job("5", "RUNNING")),
+            lambda: world.store.jobs.put("j", record("5", "RUNNING")),
+        ]
+        for change in changes:
+            await change()
+            made = jobs.get_job(server, "5", None)
+            assert inspect.iscoroutine(made), "it is made anew"
+            answer, kept = await made, jobs.get_job(server, "5", None)
+            assert isinstance(kept, Answer) and kept.value is answer.value
+            assert kept.value.data == orjson.dumps(await jobs.find_job(server, "5", server.cluster))
+            states.append(orjson.loads(kept.value.data)["slurm_state"])
+        assert states == ["PENDING", "RUNNING", "RUNNING"]
+
+
+@asynchronous
+async def test_what_has_parts_or_is_not_in_the_queue_is_found_each_time(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        await world.show_queue(
+            job("8_[1-2]", "PENDING", raw_id=8, array_job_id=8, array_task_id="1-2"), job("5", "PENDING")
+        )
+        await world.store.jobs.put("j", record("6", "COMPLETED"))
+        for job_id in ("8", "8_[1-2]", "8_1", "6"):
+            for _ in range(2):
+                found = jobs.get_job(world.server, job_id, None)
+                assert inspect.iscoroutine(found), job_id
+                await found
 
 
 @pytest.mark.parametrize(

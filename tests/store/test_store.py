@@ -20,6 +20,7 @@ import orjson
 import pytest
 
 from store import documents
+from store.disk import mount_calls
 from store.disk.files import check_name
 from store.disk.folders import Folder
 from store.disk.locks import acquire_lock
@@ -387,6 +388,37 @@ async def test_the_last_good_version_stays_in_force_until_the_file_is_good_or_go
     path.unlink()
     await rescan(store.workflows)
     assert "w" not in store.workflows and store.list_problems() == []
+
+
+async def test_problems_are_gathered_anew_once_something_changes(
+    store: Store, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def list_reasons() -> list[str]:
+        listed, body = store.list_problems(), store.get_problems_body()
+        assert store.get_problems_body() is body and orjson.loads(body) == listed
+        return [row["reason"] for row in listed]
+
+    folder = root.parent / "mount"
+    folder.mkdir()
+    mount = f"{{name: m, local: {folder}, remote: /r}}"
+    (root / "profiles.yaml").write_text(f"current: here\nprofiles: {{here: {{mounts: [{mount}]}}}}\n")
+    await rescan(store.single["profiles"])
+    assert list_reasons() == []
+    (root / "workflows/w.yaml").write_bytes(b"a: [")
+    await rescan(store.workflows)
+    (wrong,) = list_reasons()
+    store.note_problems("jobs", {"jobs/a.json": "lost"})
+    assert list_reasons() == ["lost", wrong]
+    assert store.summarize()["problems"] == 2
+    monkeypatch.setattr(mount_calls, "find_hang", lambda _root: 1.0)
+    assert list_reasons() == ["lost", "the file system of mount 'm' does not answer", wrong]
+    store.note_problems("jobs", {})
+    (root / "workflows/w.yaml").unlink()
+    await rescan(store.workflows)
+    monkeypatch.undo()
+    store.environment = {"SRUNX_SSH_PROFILE": "none"}
+    (selected,) = list_reasons()
+    assert "SRUNX_SSH_PROFILE" in selected and store.summarize()["problems"] == 1
 
 
 async def test_two_files_of_one_name(store: Store, root: Path) -> None:

@@ -331,7 +331,7 @@ def test_an_unexpected_failure_tells_nothing_but_its_id(client: Client, monkeypa
     def stumble() -> None:
         raise RuntimeError("the secret is in /etc/shadow")
 
-    monkeypatch.setattr(client.server.store, "list_problems", stumble)
+    monkeypatch.setattr(client.server.store, "get_problems_body", stumble)
     answer = client.get("/api/store/problems", headers={"X-Request-ID": "find-me"}, judged=False)
     assert (answer.status_code, answer.headers["content-type"]) == (500, "application/json")
     assert answer.json() == {"detail": "Internal Server Error (find-me)"}
