@@ -76,6 +76,7 @@ from http_server.problems import (
     UnknownMethod,
     UnknownPath,
     WrongRange,
+    check_head,
 )
 from http_server.starting import shorten_traceback
 from http_server.ways import Way, find_way, remember_way
@@ -1111,7 +1112,6 @@ def strip_prefix(path: str, *prefixes: str) -> str:
 # ====================================================================================================================
 
 READING = frozenset({"GET", "HEAD", "OPTIONS"})
-HEAD_BYTES, HEADERS = 65_536, 100
 # What other sites may link to: the pages that a person opens.
 LINKED = frozenset({"/", "/docs", "/docs/", "/redoc", "/redoc/"})
 
@@ -1150,18 +1150,6 @@ def find_partners(call: Call) -> Collection[str]:
     """Return the origins whose pages may call this with their cookies."""
     is_shared = not call.family.partner_paths or call.path in call.family.partner_paths
     return call.family.partners(call.server) if call.server is not None and is_shared and not call.is_socket else ()
-
-
-def check_head(scope: Scope) -> None:
-    """Refuse a head that is too large.
-
-    Servers themselves refuse one that is far too large.
-    """
-    if len(scope["headers"]) > HEADERS:
-        raise HeadTooLarge(f"The request has more than {HEADERS} headers")
-    size_bytes = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
-    if size_bytes + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEAD_BYTES:
-        raise HeadTooLarge(f"The head of the request is larger than {HEAD_BYTES} bytes")
 
 
 def is_bare_check(call: Call) -> bool:

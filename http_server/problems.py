@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
 # So long a body may make no progress.
 BODY_PAUSE_S = 10
+HEAD_BYTES, HEADERS = 65_536, 100
 
 
 class UnknownPath(Exception):
@@ -83,3 +86,15 @@ class Ending(Exception):
 
 class Disconnected(Exception):
     """The client has gone; nobody is there to answer to."""
+
+
+def check_head(scope: Mapping[str, Any]) -> None:
+    """Refuse a head that is too large.
+
+    Servers themselves refuse one that is far too large.
+    """
+    if len(scope["headers"]) > HEADERS:
+        raise HeadTooLarge(f"The request has more than {HEADERS} headers")
+    size_bytes = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
+    if size_bytes + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEAD_BYTES:
+        raise HeadTooLarge(f"The head of the request is larger than {HEAD_BYTES} bytes")
