@@ -156,7 +156,7 @@ class Changes:
                 log.exception("the row of %s '%s' could not be made", change.kind, change.id)
                 row = b"null"
             made = row, changes.to_event(self.epoch, change, row)
-            self._made.put(key, made, 2 * len(row))
+            self._made.put(key, made, len(made[0]) + len(made[1]))
         return made
 
     def memorize(self, key: Hashable, make: Callable[[], Any]) -> Any:

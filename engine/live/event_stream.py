@@ -21,7 +21,7 @@ from store.rules.changes import RESET, Change, Filter, Position
 # No more is put into a piece once it is so large: a client that reads nothing has some pieces wait for it.
 PIECE_BYTES = 16_000
 # So many bytes of pieces are kept for readers that come later.
-KEPT_BYTES, EMPTY_BYTES = 2_000_000, 300
+KEPT_BYTES = 2_000_000
 # Resources of which it is known what was sent last: by all readers alike, and by one that goes alone.
 KNOWN_ROWS, OWN_KNOWN_ROWS = 2_000, 100
 
@@ -84,7 +84,7 @@ class Track:
             self._sent.clear()
         piece = self.make_piece(after, self._sent, BATCH)
         self.number = piece.until
-        self._pieces.put(after, piece, len(piece.data) + EMPTY_BYTES)
+        self._pieces.put(after, piece, len(piece.data))
         return piece
 
     def make_piece(self, after: int, sent: SentRows, most: int) -> Piece:

@@ -165,6 +165,10 @@ class ListBody:
         self.joined = None
 
 
+# What the cache itself takes for each thing: its place, its key, and the object around its bytes.
+ITEM_BYTES = 420
+
+
 class BoundedCache:
     """A cache of recently used things, up to `limit_bytes` in all."""
 
@@ -183,6 +187,7 @@ class BoundedCache:
     def put(self, key: Any, thing: Any, size_bytes: int) -> None:
         """Keep the thing; drop those that were not used for longest."""
         self.drop(key)
+        size_bytes += ITEM_BYTES
         self._items[key] = (thing, size_bytes)
         self.size_bytes += size_bytes
         while self.size_bytes > self.limit_bytes:

@@ -226,7 +226,7 @@ class Listener:
 def test_all_know_in_the_end_what_there_is(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """However readers come, lag and are overtaken, and whatever is left out for some of them."""
     monkeypatch.setattr(event_stream, "PIECE_BYTES", 300)
-    monkeypatch.setattr(event_stream, "KEPT_BYTES", 1500)
+    monkeypatch.setattr(event_stream, "KEPT_BYTES", 4000)
     monkeypatch.setattr(event_stream, "KNOWN_ROWS", 5)
 
     async def work() -> None:

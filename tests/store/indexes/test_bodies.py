@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.indexes.bodies import PIECE_BYTES, Body, BoundedCache, ListBody, join_array
+from store.indexes.bodies import ITEM_BYTES, PIECE_BYTES, Body, BoundedCache, ListBody, join_array
 
 keys = st.sampled_from("abcdef")
 rows = st.dictionaries(st.sampled_from("xy"), st.integers(0, 3))
@@ -59,12 +59,13 @@ def test_only_the_rows_that_changed_are_made_again(monkeypatch: pytest.MonkeyPat
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 40)), max_size=60))
 def test_what_is_bounded_stays_so(puts: list[tuple[int, int]]) -> None:
-    cache = BoundedCache(100)
+    limit_bytes = 100 + 4 * ITEM_BYTES
+    cache = BoundedCache(limit_bytes)
     for key, size in puts:
         cache.put(key, (key, size), size)
         assert cache.get(key) == (key, size)
-        assert cache.size_bytes <= 100
-        assert sum(cache.get(key)[1] for key in range(10) if cache.get(key)) == cache.size_bytes
+        assert cache.size_bytes <= limit_bytes
+        assert sum(cache.get(key)[1] + ITEM_BYTES for key in range(10) if cache.get(key)) == cache.size_bytes
 
 
 @pytest.mark.parametrize("sizes", [[], [1], [PIECE_BYTES], [5, PIECE_BYTES, 7], [PIECE_BYTES + 1] * 3, [1000] * 1000])

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from store.documents import Attempt, JobRecord, Part, Run, RunJob
 from store.indexes import jobs
+from store.indexes.bodies import ITEM_BYTES
 from store.indexes.jobs import JobIndex, build_facts, list_entries, restore_facts
 from store.times import to_rfc3339
 from tests.app_client import Client
@@ -195,13 +196,13 @@ def test_a_job_id_that_comes_again_means_the_later_job() -> None:
 
 
 def test_the_index_keeps_only_the_entries_asked_for_lately(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(jobs, "RECENT_BYTES", 5 * jobs.ENTRY_BYTES)
+    monkeypatch.setattr(jobs, "RECENT_BYTES", 5 * (jobs.ENTRY_BYTES + ITEM_BYTES))
     job_index = JobIndex()
     for n in range(40):
         document = a_run(f"r{n}", 9)
         document.jobs[0].attempts[0].job_id = str(n)
         follow_document(job_index, None, document)
-    assert len(job_index.list_newest()) == 40 and job_index._recent_entries.size_bytes == 5 * jobs.ENTRY_BYTES
+    assert len(job_index.list_newest()) == 40 and job_index._recent_entries.size_bytes == jobs.RECENT_BYTES
 
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------
