@@ -6,6 +6,7 @@ Everything is connected before the folders are loaded, so that each document pas
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
 from engine.open_documents import OpenDocuments
 from store.disk.entries import FileEntry
@@ -40,9 +41,18 @@ def follow_folders(
         if simulation_id is not None:
             opened.mark(Key("simulation", simulation_id))
 
-    def follow_jobs(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
+    def load_jobs(entries: Sequence[FileEntry]) -> None:
         # At the start these are 100,000, and no document is parsed that has ended.
+        job_index.load(entries)
+        for entry in entries:
+            if entry.facts.sweep is not None:
+                follow_cell(entry.name, None, entry)
+
+    def follow_jobs(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         job_index.follow(old, new)
+        follow_cell(name, old, new)
+
+    def follow_cell(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         numbers = [entry.facts.sweep for entry in (new, old) if entry is not None and entry.facts.sweep is not None]
         if numbers:
             state = sweeps.to_cell_state(new.facts.status, new.facts.open) if new else None
@@ -52,13 +62,13 @@ def follow_folders(
 
     store.sweeps.listeners.append(follow_sweep)
     for folder in (store.runs, store.jobs):
-        folder.listeners.append(follow_jobs)
+        folder.add_listener(follow_jobs, load_jobs)
     store.jobs.when_loaded.append(job_index.sort)
     store.simulations.listeners.append(follow_simulation)
     store.runs.listeners.append(follow_run)
     for kind in KINDS:
         if kind.find_open is not None:
-            store.by_kind[kind.name].listeners.append(opened.make_listener(kind))
+            opened.follow_folder(store.by_kind[kind.name], kind)
 
 
 def report_documents(store: Store) -> None:

@@ -9,17 +9,16 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from store.disk.entries import FileEntry
+from store.disk.folders import Folder
 from store.kinds import Key, Kind, OpenDocument
 from store.rules.jobs.lost import SOUGHT_S
 
 # What could not be done now is tried again after so long.
 RETRY_S = 0.5
-
-Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
 
 
 class OpenDocuments:
@@ -37,11 +36,8 @@ class OpenDocuments:
         self._due: list[tuple[float, Key]] = []  # a heap; times that are not in `_due_at` any more are skipped
         self._due_at: dict[Key, float] = {}
 
-    def make_listener(self, kind: Kind) -> Listener:
-        """Make the function that follows the folder of this kind.
-
-        The kind's `find_open` must be set.
-        """
+    def follow_folder(self, folder: Folder, kind: Kind) -> None:
+        """Follow the folder of this kind, whose `find_open` must be set."""
         find_open: Any = kind.find_open
 
         def follow(name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
@@ -51,7 +47,12 @@ class OpenDocuments:
             else:
                 self.put(Key(kind.name, name), document)
 
-        return follow
+        def load(entries: Sequence[FileEntry]) -> None:
+            for entry in entries:
+                if (document := find_open(entry)) is not None:
+                    self.put(Key(kind.name, entry.name), document)
+
+        folder.add_listener(follow, load)
 
     # Following the documents.
 
@@ -169,8 +170,8 @@ class LostDocuments:
         self._clusters: dict[Key, str] = {}
         self.search_at: dict[str, float] = {}
 
-    def make_listener(self, kind: str) -> Listener:
-        """Make the function that follows the folder of this kind."""
+    def follow_folder(self, folder: Folder, kind: str) -> None:
+        """Follow the folder of this kind."""
 
         def follow(name: str, _old: FileEntry | None, new: FileEntry | None) -> None:
             key, facts = Key(kind, name), None if new is None else new.facts
@@ -181,7 +182,12 @@ class LostDocuments:
                 self._lost.setdefault(facts.cluster, {})[key] = math.inf if facts.open else facts.completed or 0.0
                 self.search_at.pop(facts.cluster, None)
 
-        return follow
+        def load(entries: Sequence[FileEntry]) -> None:
+            for entry in entries:
+                if entry.facts.lost:
+                    follow(entry.name, None, entry)
+
+        folder.add_listener(follow, load)
 
     def list_clusters(self, now: float) -> dict[str, float]:
         """List the clusters where jobs are missed, and since when the last one is."""

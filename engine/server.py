@@ -122,7 +122,7 @@ class Server:
         )  # fmt: skip
         follow_folders(self.store, self.open_documents, self.job_index, self.sweep_index, self.simulation_index)
         for kind in ("run", "job"):
-            self.store.by_kind[kind].listeners.append(self.lost_documents.make_listener(kind))
+            self.lost_documents.follow_folder(self.store.by_kind[kind], kind)
         self.store.simulations.listeners.append(self.task_reports.follow)
         self.inbox = Inbox(self.store.join_path("inbox"))
         self.store.inbox.listeners.append(self._follow_inbox)

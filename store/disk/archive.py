@@ -149,7 +149,7 @@ class Archive:
         self._move_lock = asyncio.Lock()
         self._ended_runs = Timeline()
         self._cells: dict[int, dict[str, str]] = {}  # sweep -> cell -> status, "" while it is not over
-        runs.listeners.append(self._follow_run)
+        runs.add_listener(self._follow_run, self._load_runs)
         runs.when_loaded.append(self._ended_runs.sort)
 
     # Reading.
@@ -291,6 +291,18 @@ class Archive:
                     self._largest[kind] = max(self._largest.get(kind, 0), int(name))
 
     # Choosing what to move.
+
+    def _load_runs(self, entries: Sequence[FileEntry]) -> None:
+        """Note many runs that were not there before."""
+        ended = []
+        for entry in entries:
+            facts = entry.facts
+            if facts.sweep is not None:
+                self._follow_run(entry.name, None, entry)
+            elif not facts.open and facts.completed is not None:
+                ended.append((facts.completed, entry.name))
+        if ended:
+            self._ended_runs.extend(*zip(*ended, strict=True))
 
     def _follow_run(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         """Note runs and cells that ended, as candidates for a move."""

@@ -2,9 +2,9 @@
 
 Files that have not changed since are not read again. The checkpoint is never trusted over the files: a row counts only
 while its file has the same inode, size, mode and times (that of the last change of the inode included, which no program
-can set). Everything here may be deleted at any time. Rows stand in segments that are written once, and read whole or
-not at all: a segment that is torn, from another version of the program, or made by somebody else is skipped and
-replaced.
+can set). Everything here may be deleted at any time. Rows stand in segments (store/disk/segments.py) that are written
+once, and count whole or not at all: one that is torn, from another version of the program, or made by somebody else is
+skipped and replaced. Documents that stand in a segment are not held in memory.
 """
 
 from __future__ import annotations
@@ -19,29 +19,24 @@ import struct
 import subprocess
 import sys
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 
-from store.disk import owners
 from store.disk.compression import Packing
-from store.disk.entries import CheckpointRow, FileEntry, PackedBytes, pack_stamp
+from store.disk.entries import MARK, FileEntry, FileState, KeptBytes
 from store.disk.files import FileChange, Files
 from store.disk.folders import Folder
-from store.disk.reading import read_file, to_stamp
+from store.disk.segments import SegmentRow, Table, build_segment, open_segment, pack_state, read_segment
 from store.errors import StoreError
 
 log = logging.getLogger("sluice.store")
 
 PROJECT = Path(__file__).parents[2]
 
-MAGIC = b"sluice checkpoint\n"
-HEADER = struct.Struct("<32sIIII")  # code, CRC-32 of the rest, bytes of the dictionary, of the table, of the documents
 SEGMENT_ROWS = 5_000
-MAX_SEGMENT_BYTES = 64_000_000
 # From this many unread files on they are read by helper processes, at most MAX_HELPERS.
 HELPERS_FROM_FILES = 5_000
 MAX_HELPERS = 4
@@ -77,8 +72,7 @@ class Checkpoint:
         self._packings: dict[bytes, Packing] = {}
         self._saving = threading.Lock()
         self._loading = False
-        self._restoring = False
-        folder.listeners.append(self._follow)
+        folder.add_listener(self._follow, lambda _entries: None)  # what a segment has is kept already
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -88,34 +82,72 @@ class Checkpoint:
     def load(self) -> None:
         """Load the folder from good segments, and the rest from the files."""
         self._loading = True
-        known: set[str] = set()
         try:
             if self._path.is_dir():
                 self._files.remove_temporaries(self._path)
                 for path in sorted(self._path.glob("[0-9]*")):
                     self._next_number = max(self._next_number, int(path.name) + 1 if path.name.isdigit() else 0)
-                    known |= self._restore_segment(path)
-            unread = [name for name in self._folder.list_files() if name not in known]
+                    self._restore_segment(path)
+            unread = self._folder.list_files(unknown=True)
             if len(unread) >= HELPERS_FROM_FILES and (helpers := min(os.cpu_count() or 1, MAX_HELPERS)) > 1:
-                known = set().union(*map(self._restore_segment, self._read_with_helpers(unread, helpers)))
-                unread = [name for name in unread if name not in known]
+                for path in self._read_with_helpers(sorted(unread, key=self._find_modified), helpers):
+                    self._restore_segment(path)
+                unread = [filename for filename in unread if filename not in self._folder.file_states]
             self._folder.read_files(unread)
         finally:
             self._loading = False
         if len(self) >= SAVE_FROM_ROWS:
             self.save()
 
-    def _restore_segment(self, path: Path) -> set[str]:
-        """Put the segment's unchanged files into the index; return their names."""
-        self._restoring = True
-        rows = [row for row in self._read_segment(path) if self._folder.restore(row)]
-        self._restoring = False
-        if len(rows) < MIN_SEGMENT_ROWS:
+    def _find_modified(self, filename: str) -> int:
+        """Return when a file was modified, in ns.
+
+        Indexes by time are fast where segments are in that order.
+        """
+        try:
+            return os.lstat(f"{self._folder.path}/{filename}").st_mtime_ns
+        except OSError:
+            return 0
+
+    def _restore_segment(self, path: Path) -> None:
+        """Put the segment's unchanged files into the index."""
+        table = self._read_table(path)
+        restored = [] if table is None else self._restore_rows(table)
+        if len(restored) < MIN_SEGMENT_ROWS:
             self._obsolete.append(path)
-            for row in rows:
-                entry = self._folder.get_entry(self._folder.parse_filename(row.filename) or "")
-                self._pending[entry.name] = (entry, orjson.dumps(row.facts, default=tuple))
-        return {row.filename for row in rows}
+            for place in restored:
+                assert table is not None
+                entry = self._folder.file_states[table.filenames[place]].entry
+                assert entry is not None
+                self._pending[entry.name] = (entry, orjson.dumps(table.facts[place]))
+
+    def _restore_rows(self, table: Table) -> list[int]:
+        """Put the files of a segment that are unchanged into the index.
+
+        Returns their places in the table.
+        """
+        folder, restored, entries = self._folder, [], []
+        rows = zip(table.filenames, table.states, map(self._restore_facts, table.facts), strict=True)
+        fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            for place, (filename, state, facts) in enumerate(rows):
+                name = folder.parse_filename(filename)
+                if name is None or name in folder.filenames or filename in folder.file_states:
+                    continue
+                try:
+                    if pack_state(os.stat(filename, dir_fd=fd, follow_symlinks=False)) != state:
+                        continue
+                except OSError:
+                    continue
+                entry = FileEntry.from_kept(folder, name, KeptBytes(table.segment, place), facts)
+                folder.file_states[filename] = FileState(entry, state[: MARK.size])
+                folder.filenames[name] = filename
+                restored.append(place)
+                entries.append(entry)
+        finally:
+            os.close(fd)
+        folder.notify_loaded(entries)
+        return restored
 
     def _read_with_helpers(self, unread: list[str], helpers: int) -> Iterator[Path]:
         """Start processes that read the files; yield segments as they finish.
@@ -125,12 +157,12 @@ class Checkpoint:
         started: list[subprocess.Popen[bytes]] = []
         try:
             self._files.make_dirs(self._path)
-            for at in range(helpers):
-                self._next_number += len(unread) // SEGMENT_ROWS + 1
-                started.append(self._start_helper(unread[at::helpers]))
+            each = -(-len(unread) // helpers)
+            for share in (unread[at : at + each] for at in range(0, len(unread), each)):
+                started.append(self._start_helper(share))
+                self._next_number += len(share) // SEGMENT_ROWS + 1
         except (OSError, StoreError):
             log.warning("files are read without the help of other processes", exc_info=True)
-        self._next_number += len(unread) // SEGMENT_ROWS + 1
         while started:
             for helper in list(started):
                 assert helper.stdout is not None
@@ -171,23 +203,14 @@ class Checkpoint:
             self._folder.filenames.clear()
             yield from (self._path / f"{number:06}" for number in range(first, self._next_number))
 
-    def _read_segment(self, path: Path) -> list[CheckpointRow]:
-        """Return the rows of a segment; none if it is not whole or not ours."""
+    def _read_table(self, path: Path) -> Table | None:
+        """Return the table of a segment; None if it is not whole or not ours."""
         try:
-            data, _ = read_file(path, MAX_SEGMENT_BYTES, owners.check_file)
-            if not data.startswith(MAGIC):
-                return []
-            at = len(MAGIC) + HEADER.size
-            made_by, crc, *sizes = HEADER.unpack_from(data, len(MAGIC))
-            if made_by != self._code or at + sum(sizes) != len(data) or zlib.crc32(data[at:]) != crc:
-                return []
-            packing = self._find_packing(data[at : at + sizes[0]])
-            table = orjson.loads(data[at + sizes[0] : at + sizes[0] + sizes[1]])
-            return list(self._parse_rows(table, packing, data, at + sizes[0] + sizes[1]))
-        except (StoreError, ValueError, TypeError, IndexError, KeyError, struct.error):
+            return read_segment(path, self._code, self._find_packing)
+        except (StoreError, OSError, ValueError, TypeError, struct.error):
             # Not fatal: the files have the same contents.
             log.warning("%s is passed over", self._files.display_path(path), exc_info=True)
-            return []
+            return None
 
     def _find_packing(self, dictionary: bytes) -> Packing:
         """Return the packing with this dictionary, the folder's if possible."""
@@ -197,13 +220,6 @@ class Checkpoint:
         if packer.packing.dictionary == dictionary:
             return packer.packing
         return self._packings.setdefault(dictionary, Packing(dictionary))
-
-    def _parse_rows(self, table: list[Any], packing: Packing, data: bytes, at: int) -> Iterator[CheckpointRow]:
-        """Yield the rows of a segment's table with their documents."""
-        for filename, mark, changed_ns, packed, size, facts in table:
-            document = PackedBytes(packing if packed else None, data[at : at + size])
-            at += size
-            yield CheckpointRow(filename, bytes.fromhex(mark), changed_ns, document, self._restore_facts(facts))
 
     # Writing.
 
@@ -224,43 +240,38 @@ class Checkpoint:
                 log.warning("what was read could not be kept for the next start", exc_info=True)
 
     def _write_segment(self, names: list[str]) -> None:
-        """Write the rows of these names to one segment."""
-        packing, rows = self._folder.packer.packing, []
+        """Write the rows of these names to one segment, where their bytes are then."""
+        for name in names:
+            if (waiting := self._pending.get(name)) is not None:
+                waiting[0].pack()
+        packing, found = self._folder.packer.packing, []
         for name in names:
             pending = self._pending.pop(name, None)
             if pending is not None and (row := self._build_row(*pending, packing)) is not None:
-                rows.append(row)
-        if not rows:
+                found.append((pending[0], row))
+        if not found:
             return
-        table, documents = orjson.dumps([line for line, _ in rows]), b"".join(data for _, data in rows)
-        body = packing.dictionary + table + documents
-        header = HEADER.pack(self._code, zlib.crc32(body), len(packing.dictionary), len(table), len(documents))
-        self._files.write_now(self._path / f"{self._next_number:06}", MAGIC + header + body)
+        entries, rows = zip(*found, strict=True)
+        data, start, sizes = build_segment(self._code, packing, rows)
+        path = self._path / f"{self._next_number:06}"
+        self._files.write_now(path, data)
         self._next_number += 1
+        segment = open_segment(path, packing, start, sizes)
+        for place, entry in enumerate(entries):
+            entry.kept = KeptBytes(segment, place)
 
-    def _build_row(self, entry: FileEntry, facts: bytes, packing: Packing) -> tuple[list[Any], bytes] | None:
-        """Return a line of the table and the document's bytes.
-
-        None when the file on disk is not as it was read.
-        """
+    def _build_row(self, entry: FileEntry, facts: bytes, packing: Packing) -> SegmentRow | None:
+        """Return the row of an entry; None when its file is not as it was read."""
         filename = self._folder.filenames.get(entry.name, "")
         state = self._folder.file_states.get(filename)
         try:
-            status = os.lstat(f"{self._folder.path}/{filename}")
+            now = pack_state(os.lstat(f"{self._folder.path}/{filename}"))
         except OSError:
             return None
-        if (
-            state is None
-            or state.entry is not entry
-            or state.mark is None
-            or pack_stamp(to_stamp(status)) != state.mark
-        ):
+        if state is None or state.entry is not entry or state.mark is None or not now.startswith(state.mark):
             return None
-        way, data = entry.pack()
-        if way is not None and way is not packing:
-            data = packing.pack(entry.data)
-        mark, changed_ns = state.mark.hex(), status.st_ctime_ns
-        return [filename, mark, changed_ns, way is not None, len(data), orjson.Fragment(facts)], data
+        way, data = entry.kept
+        return SegmentRow(filename, now, data if way is packing else packing.pack(entry.data), facts)
 
     # Following.
 
@@ -268,8 +279,6 @@ class Checkpoint:
         """Note a document that was written or read, for the next `save`."""
         if new is None or not self._is_settled(new.facts):
             self._pending.pop(name, None)
-            return
-        if self._restoring:
             return
         self._pending[name] = (new, orjson.dumps(new.facts, default=tuple))
         if self._loading and len(self._pending) >= SEGMENT_ROWS:

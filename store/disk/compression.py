@@ -1,7 +1,7 @@
 """Compressing small documents with their neighbours as dictionary.
 
 The files of a folder are much alike. Deflate alone brings a document down to a fourth; with a few of the others as
-dictionary it comes down to a tenth, in the same time. That is why every document can stay in memory.
+dictionary it comes down to a tenth, in the same time.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import zlib
 
 # A higher level takes 1.5 times as long to save a tenth of the size.
 LEVEL = 3
-WINDOW_BITS = -15  # raw deflate without a checksum (zlib.h); the checkpoint has its own
+# zlib.h: 16 kB are looked back, a document and some of its neighbours; a checksum tells what was damaged on disk.
+WINDOW_BITS = 14
 MEMORY_LEVEL = 6
 SAMPLES = 4
 SAMPLE_BYTES = 8_000
@@ -31,8 +32,15 @@ class Packing:
         return deflate.compress(data) + deflate.flush()
 
     def unpack(self, packed: bytes) -> bytes:
-        """Decompress data that was packed with the same dictionary."""
-        return zlib.decompressobj(WINDOW_BITS, self.dictionary).decompress(packed)
+        """Decompress data that was packed with the same dictionary.
+
+        Raises zlib.error for what is damaged or cut off.
+        """
+        inflate = zlib.decompressobj(WINDOW_BITS, self.dictionary)
+        data = inflate.decompress(packed)
+        if not inflate.eof:
+            raise zlib.error("the data is cut off")
+        return data
 
 
 class Packer:

@@ -6,17 +6,20 @@ import errno
 import hashlib
 import os
 import struct
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-from store.disk.compression import Packer, Packing
-from store.disk.reading import Stamp, to_stamp
+from store.disk.compression import Packer
+from store.disk.reading import Stamp, read_file, to_stamp
 from store.errors import Changed, Conflict, StoreUnavailable
 
+FILE_LIMIT_BYTES = 16_000_000
 PACK_FROM_BYTES = 512
+MARK = struct.Struct("<QQqIII")  # a stamp
 PROBLEMS_PER_FILE = 20
 # The type of the problem of a file that could not be read this time.
 UNREAD = "unread"
@@ -53,6 +56,9 @@ class EntrySource(Protocol):
     keep: bool
     packer: Packer
     parse: Parse
+    path: Path
+    filenames: dict[str, str]
+    file_states: dict[str, FileState]
 
     @property
     def recent(self) -> Recent:
@@ -66,7 +72,7 @@ class FileEntry:
     likely to be written again soon that is not worth its time.
     """
 
-    __slots__ = ("_document", "_facts", "_folder", "_kept", "name", "summary", "warnings")
+    __slots__ = ("_document", "_facts", "_folder", "kept", "name", "summary", "warnings")
 
     def __init__(self, folder: EntrySource, name: str, data: bytes, document: Any, *, is_packed: bool = True) -> None:
         self._folder = folder
@@ -75,16 +81,17 @@ class FileEntry:
         self.warnings = tuple(folder.find_warnings(document)) if folder.find_warnings else ()
         self._facts = folder.facts(document) if folder.facts else None
         self._document = document
-        self._kept = PackedBytes(None, data)
+        # Replaced as a whole, also in a thread, when the bytes are packed or kept elsewhere.
+        self.kept = KeptBytes(None, data)
         if is_packed:
             self.pack()
 
     @classmethod
-    def from_packed(cls, folder: EntrySource, name: str, packed: PackedBytes, facts: Any) -> FileEntry:
+    def from_kept(cls, folder: EntrySource, name: str, kept: KeptBytes, facts: Any) -> FileEntry:
         """Make the entry of a file that was read before, from kept bytes."""
         self = cls.__new__(cls)
         self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
-        self._kept = packed
+        self.kept = kept
         self.warnings = ()
         return self
 
@@ -95,25 +102,38 @@ class FileEntry:
 
     @property
     def data(self) -> bytes:
-        """The bytes of the file."""
-        packing, data = self._kept
-        return packing.unpack(data) if packing else data
+        """The bytes of the file. Raises StoreUnavailable."""
+        packing, data = self.kept
+        try:
+            return packing.unpack(data) if packing else data
+        except (OSError, zlib.error):
+            return self._read_again()
 
     @property
     def is_packed(self) -> bool:
         """Whether the bytes are packed."""
-        return self._kept.packing is not None
+        return self.kept.packing is not None
 
-    def pack(self) -> PackedBytes:
-        """Pack the bytes where they are not and it is worth it; safe in any thread.
-
-        Returns them as `from_packed` makes the entry of them again.
-        """
-        packing, data = self._kept
+    def pack(self) -> None:
+        """Pack the bytes where they are not and it is worth it; safe in any thread."""
+        packing, data = self.kept
         if packing is None and not self._folder.keep and len(data) >= PACK_FROM_BYTES:
             packing = self._folder.packer.choose_packing(data)
-            self._kept = PackedBytes(packing, packing.pack(data))
-        return self._kept
+            self.kept = KeptBytes(packing, packing.pack(data))
+
+    def _read_again(self) -> bytes:
+        """Read the file, whose kept bytes are lost; it must be as it was.
+
+        Raises StoreUnavailable.
+        """
+        folder = self._folder
+        filename = folder.filenames.get(self.name, "")
+        state = folder.file_states.get(filename)
+        if state is not None and state.entry is self:
+            data, stamp = read_file(folder.path / filename, FILE_LIMIT_BYTES)
+            if pack_stamp(stamp) == state.mark:
+                return data
+        raise StoreUnavailable(errno.EIO, f"what was kept of {folder.path.name}/{filename} is lost")
 
     @property
     def document(self) -> Any:
@@ -139,10 +159,18 @@ class FileEntry:
         """Return a document of the caller's own; safe in any thread."""
         return self._document if self._folder.keep else self._folder.parse(self.data, self.name)
 
-    def has_same_data(self, other: FileEntry) -> bool:
+    def has_data(self, data: bytes) -> bool:
+        """Return whether these are the bytes; those that are lost are others."""
+        try:
+            return self.data == data
+        except StoreUnavailable:
+            return False
+
+    def has_same_data(self, before: FileEntry) -> bool:
         """Return whether the bytes are the same; the same packing gives the same."""
-        (packing, data), (other_packing, other_data) = self._kept, other._kept
-        return data == other_data if packing is other_packing else self.data == other.data
+        if self.kept.packing is before.kept.packing:
+            return self.kept == before.kept
+        return before.has_data(self.data)
 
     def hold(self) -> None:
         """Keep the facts, and the document once it is parsed, until the release."""
@@ -155,29 +183,26 @@ class FileEntry:
             self._document = None
 
 
-class PackedBytes(NamedTuple):
-    """The bytes of a file, packed, or as they are if `packing` is None."""
+class Unpacking(Protocol):
+    """What gives the bytes of a file: a packing, or where they are on disk."""
 
-    packing: Packing | None
-    data: bytes
+    def unpack(self, packed: Any) -> bytes:
+        """Return the bytes. Raises OSError, zlib.error."""
 
 
-class CheckpointRow(NamedTuple):
-    """What was kept of a file that was read before.
+class KeptBytes(NamedTuple):
+    """The bytes of a file: as they are if `packing` is None, packed, or a row.
 
-    Its name, the state it was in then, and what it said.
+    A row of a segment is a number.
     """
 
-    filename: str
-    mark: bytes
-    changed_ns: int
-    packed: PackedBytes
-    facts: Any
+    packing: Unpacking | None
+    data: Any
 
 
 def pack_stamp(now: Stamp) -> bytes:
     """Return the stamp in a quarter of the memory."""
-    return struct.pack("<QQqIII", *now)
+    return MARK.pack(*now)
 
 
 @dataclass(frozen=True, eq=False, slots=True)

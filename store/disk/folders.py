@@ -14,7 +14,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -27,7 +27,7 @@ from store.disk import mount_calls, owners
 from store.disk.batches import Line
 from store.disk.compression import Packer
 from store.disk.entries import (
-    CheckpointRow,
+    FILE_LIMIT_BYTES,
     FileEntry,
     FileState,
     FindWarnings,
@@ -61,7 +61,6 @@ from store.errors import (
 
 log = logging.getLogger("sluice.store")
 
-FILE_LIMIT_BYTES = 16_000_000
 # A change this young may be followed by another one that the file's time does not tell apart (the kernel's tick).
 YOUNG_NS = 50_000_000
 REFRESH_BATCH = 100
@@ -69,6 +68,7 @@ REFRESH_BATCH = 100
 LARGE_BYTES = 100_000
 
 Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
+Loader = Callable[[Sequence[FileEntry]], None]
 ProblemListener = Callable[[str, list[dict[str, Any]]], None]
 
 
@@ -121,6 +121,7 @@ class Folder:
         self.doubtful_files: dict[str, str] = {}  # since when they have warnings
         self.filenames: dict[str, str] = {}
         self.listeners: list[Listener] = []
+        self.loaders: dict[Listener, Loader] = {}  # see `add_listener`
         self.when_loaded: list[Callable[[], None]] = []  # called once, when the store has loaded all folders
         self.problem_listeners: list[ProblemListener] = []  # called with a file's path and what is wrong with it now
         self.name_locks: dict[str, NameLock] = {}
@@ -135,7 +136,12 @@ class Folder:
         self.run_writing = partial(self.run_disk, patience_s=mount_calls.LONG_PATIENCE_S) if mount_root else None
         self.in_mount = not files.is_own(path)
 
-    # Reading: memory only.
+    def add_listener(self, listener: Listener, load: Loader) -> None:
+        """Add a listener, and what takes many new files in its place at once."""
+        self.listeners.append(listener)
+        self.loaders[listener] = load
+
+    # Reading: memory only, or a part of a segment.
 
     def get_entry(self, name: str) -> FileEntry:
         """Return the entry of this name. Raises NotFound."""
@@ -323,8 +329,10 @@ class Folder:
 
     def parse_filename(self, filename: str) -> str | None:
         """Return the name that a file stands for; None if it is not ours."""
-        if filename.startswith(".") or filename.endswith("~"):
+        if filename[:1] == "." or filename[-1:] == "~":
             return None
+        if self.suffixes and filename.endswith(self.suffixes[0]):  # as nearly all are
+            return filename[: -len(self.suffixes[0])] or None
         if self.only:
             return Path(filename).stem if filename in self.only else None
         if not self.suffixes:
@@ -342,22 +350,6 @@ class Folder:
         files = ((filename, self.file_states.get(filename)) for filename in names)
         for filename, state in zip(names, self._examine_files(files), strict=True):
             self._install(filename, state)
-
-    def restore(self, row: CheckpointRow) -> bool:
-        """Put the file of a checkpoint row into the index, if it is unchanged.
-
-        Returns whether it was. For the start.
-        """
-        try:
-            status = os.lstat(f"{self.path}/{row.filename}")
-        except OSError:
-            return False
-        name = self.parse_filename(row.filename)
-        same = status.st_ctime_ns == row.changed_ns and pack_stamp(to_stamp(status)) == row.mark
-        if not same or name is None or row.filename in self.file_states:
-            return False
-        self._install(row.filename, FileState(FileEntry.from_packed(self, name, row.packed, row.facts), row.mark))
-        return True
 
     async def run_disk(self, call: Callable[..., Any], *given: Any, patience_s: float | None = None) -> Any:
         """Ask the disk in a thread; in one of its mount, where there is one.
@@ -448,10 +440,12 @@ class Folder:
         known = dict(self.file_states)
         return await self.select_changed(await self.run_disk(compare_folder, self.path, known, self.parse_filename))
 
-    def list_files(self) -> list[str]:
-        """List the names of all files that count, sorted."""
+    def list_files(self, *, unknown: bool = False) -> list[str]:
+        """List the names of all files that count, or of unknown ones, sorted."""
+        known = self.file_states if unknown else ()
         with os.scandir(self.path) as entries:
-            return sorted(entry.name for entry in entries if self.parse_filename(entry.name) is not None)
+            names = [entry.name for entry in entries if entry.name not in known]
+        return sorted(name for name in names if self.parse_filename(name) is not None)
 
     def _examine(self, filename: str, seen: FileState | None) -> FileState | None:
         """Read the file's state, given the state that was `seen` before.
@@ -471,7 +465,7 @@ class Folder:
         try:
             data, read = read_file(path, FILE_LIMIT_BYTES, partial(owners.check_file, in_mount=self.in_mount))
             mark = None if time.time_ns() - read[2] < YOUNG_NS else pack_stamp(read)
-            if seen and seen.entry and not seen.problems and seen.entry.data == data:
+            if seen and seen.entry and not seen.problems and seen.entry.has_data(data):
                 return FileState(seen.entry, mark)
             return FileState(self._parse_entry(filename, data), mark)
         except NotFound:
@@ -500,8 +494,13 @@ class Folder:
         """Put a file's state into the index; call the listeners."""
         seen = self.file_states.get(filename)
         state = self._reconcile_names(filename, state, seen)
-        self._hold(filename, state, seen)
         old, new = seen.entry if seen else None, state.entry if state else None
+        try:
+            if old is not None and old is not new:
+                old.hold()
+        except StoreUnavailable as error:  # without what it said, indexes cannot be told what to drop
+            state, new = build_unread_state(seen, error), old
+        self._hold(filename, state, seen)
         if old is new:
             return
         name = (new or old).name  # type: ignore[union-attr]
@@ -509,7 +508,8 @@ class Folder:
             self.filenames[name] = filename
         elif self.filenames.get(name) == filename:
             del self.filenames[name]
-        self._notify_listeners(name, old, new)
+        for listener in self.listeners:
+            self._call_listener(listener, name, old, new)
         self.recent.drop_others(name, new)
         for entry in (old, new):
             if entry is not None:
@@ -561,13 +561,22 @@ class Folder:
             if not self.wrong_files[name]:
                 del self.wrong_files[name]
 
-    def _notify_listeners(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
-        """Call the listeners; a failing one is logged and stops nobody."""
-        if old is not None:
-            old.hold()
+    def notify_loaded(self, entries: list[FileEntry]) -> None:
+        """Tell the listeners of files that are new, all at once where they can."""
+        self.version += len(entries)
         for listener in self.listeners:
-            try:
-                listener(name, old, new)
-            except Exception:
-                # One listener's defect must not keep the index from following the disk.
-                log.exception("a listener failed on %s '%s'", self.kind, name)
+            load = self.loaders.get(listener)
+            for entry in entries if load is None else ():
+                self._call_listener(listener, entry.name, None, entry)
+            if load is not None:
+                self._call_listener(load, entries)
+        for entry in entries:
+            entry.release()
+
+    def _call_listener(self, listener: Callable[..., None], *change: Any) -> None:
+        """Call a listener; one that fails is logged and stops nobody."""
+        try:
+            listener(*change)
+        except Exception:
+            # One listener's defect must not keep the index from following the disk.
+            log.exception("a listener failed on %s '%s'", self.kind, change[0])

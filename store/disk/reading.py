@@ -71,7 +71,7 @@ def read_file(path: Path, limit_bytes: int, check: Check | None = None) -> tuple
         for _ in range(5):
             if status.st_size > limit_bytes:
                 raise TooLarge(limit_bytes, f"the file {path.name}")
-            data = _read_at(fd, 0, limit_bytes + 1)
+            data = read_at(fd, 0, limit_bytes + 1)
             after = os.fstat(fd)
             # Somebody is writing into the file: try again; later changes are reported by the watch.
             if to_stamp(after) == to_stamp(status) and len(data) == after.st_size:
@@ -96,7 +96,7 @@ def read_slice_blocking(
         if check is not None:
             check(fd, status)
         start = max(0, status.st_size + offset) if offset < 0 else offset
-        data = _read_at(fd, start, limit_bytes) if start < 2**63 else b""
+        data = read_at(fd, start, limit_bytes) if start < 2**63 else b""
         # From the end: which end that was, since the file may have grown meanwhile.
         return data, status.st_size if offset < 0 else os.fstat(fd).st_size
     except OSError as error:
@@ -138,7 +138,7 @@ async def read_slices(
     return [await read_part(*part) for part in wanted]
 
 
-def _read_at(fd: int, offset: int, limit_bytes: int) -> bytes:
+def read_at(fd: int, offset: int, limit_bytes: int) -> bytes:
     """Read up to `limit_bytes` from `offset`, in as many calls as it takes."""
     parts, left = [], limit_bytes
     while left > 0 and (part := os.pread(fd, min(left, 1 << 20), offset)):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 import shlex
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, Protocol
 
@@ -205,8 +205,12 @@ def restore_facts(row: list[Any]) -> Facts:
     """Return the facts that were turned to JSON in the meantime."""
     *fields, jobs, report = row
     restored = None if report is None else reports.restore_summary(report)
-    submitted_jobs = tuple(SubmittedJob._make([*first, tuple(numbers)]) for *first, numbers in jobs)
-    return Facts._make([*fields, submitted_jobs, restored])
+    submitted_jobs = tuple([make_tuple(SubmittedJob, (*first, tuple(numbers))) for *first, numbers in jobs])
+    return make_tuple(Facts, (*fields, submitted_jobs, restored))
+
+
+# `_make` of a named tuple, which takes twice as long.
+make_tuple: Callable[..., Any] = tuple.__new__
 
 
 def _list_attempts(run: Run) -> list[Attempt]:
@@ -264,8 +268,8 @@ class Holder:
 
     __slots__ = ("source",)
 
-    def __init__(self) -> None:
-        self.source: Any = None  # a Source, once it is followed
+    def __init__(self, source: Source | None) -> None:
+        self.source: Any = source  # a Source, once it is followed
 
 
 class JobIndex:
@@ -292,13 +296,38 @@ class JobIndex:
         if old is None or new is None or operator.ne(*list_changed_entries(old.document, new.document)):
             self.version += 1
         was, now = _list_jobs(before), _list_jobs(after)
-        holder = (self._holders.pop(old, None) if old else None) or Holder()
+        holder = (self._holders.pop(old, None) if old else None) or Holder(None)
         self._recent_entries.drop(old)
         self._remove_jobs(holder, was - now)
         holder.source = new
         if new is not None and now:
             self._holders[new] = holder
         self._add_jobs(holder, now - was)
+
+    def load(self, sources: Iterable[Source]) -> None:
+        """Follow sources of documents that were not there before."""
+        submitted: list[tuple[Any, ...]] = []
+        ended: list[tuple[Any, ...]] = []
+        known = self._jobs
+        for source in sources:
+            facts: Facts = source.facts
+            if not facts.jobs:
+                continue
+            self._holders[source] = holder = Holder(source)
+            for job in facts.jobs:
+                job_id, started, end, runtime_s, outcome, numbers = job
+                key = f"{facts.cluster} {job_id}"
+                if key in known or numbers:
+                    self._note_job(key, job, holder)
+                else:
+                    known[key] = holder
+                submitted.append((started, key, outcome, -1.0 if runtime_s is None else runtime_s, holder))
+                if end is not None:
+                    ended.append((end, key, holder))
+        self.version += 1
+        for timeline, rows in ((self._by_submission, submitted), (self._by_end, ended)):
+            if rows:
+                timeline.extend(*zip(*rows, strict=True))
 
     def sort(self) -> None:
         """Sort what was loaded, before anybody asks."""
@@ -319,21 +348,26 @@ class JobIndex:
     def _add_jobs(self, holder: Holder, jobs: set[tuple[str, SubmittedJob]]) -> None:
         """Add jobs by key."""
         for key, job in jobs:
-            if self._is_later(job, self._jobs.get(key)):
-                self._jobs[key] = holder
-            self._whole_ids |= {_join_key(_split_cluster(key), str(number)): job.job_id for number in job.numbers}
-            runtime_s = -1.0 if job.runtime_s is None else job.runtime_s
-            self._by_submission.add(job.submitted, key, job.outcome, runtime_s, holder)
+            self._note_job(key, job, holder)
+            self._by_submission.add(job.submitted, key, *_pick_columns(job), holder)
             if job.ended is not None:
                 self._by_end.add(job.ended, key, holder)
 
+    def _note_job(self, key: str, job: SubmittedJob, holder: Holder) -> None:
+        """Note where a job with this key is, and its parts."""
+        known = self._jobs.get(key)
+        if known is None or self._is_later(job, known):
+            self._jobs[key] = holder
+        for number in job.numbers:
+            self._whole_ids[_join_key(_split_cluster(key), str(number))] = job.job_id
+
     @staticmethod
-    def _is_later(sent: SubmittedJob, other: Holder | None) -> bool:
+    def _is_later(sent: SubmittedJob, other: Holder) -> bool:
         """Tell whether this is the newest job with its id.
 
         A cluster that was set up anew counts from 1 again.
         """
-        submissions = (job.submitted for job in other.source.facts.jobs if job.job_id == sent.job_id) if other else ()
+        submissions = (job.submitted for job in other.source.facts.jobs if job.job_id == sent.job_id)
         return sent.submitted >= next(iter(submissions), sent.submitted)
 
     def find_source(self, cluster: str, job_id: str) -> Source | None:
@@ -455,6 +489,11 @@ def _split_job_id(key: str) -> str:
 
 def _split_cluster(key: str) -> str:
     return key[: key.rindex(" ")]
+
+
+def _pick_columns(job: SubmittedJob) -> tuple[int, float]:
+    """Return outcome and running time of a job, -1 for none."""
+    return job.outcome, -1.0 if job.runtime_s is None else job.runtime_s
 
 
 def _list_jobs(facts: Facts | None) -> set[tuple[str, SubmittedJob]]:

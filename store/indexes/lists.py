@@ -95,10 +95,17 @@ class RunList:
         self._rows = BoundedCache(KEPT_ROWS_BYTES)
         self._windows = BoundedCache(KEPT_WINDOWS_BYTES)
         self._making: dict[Any, asyncio.Future[tuple[Body, int]]] = {}
-        for entry in folder.iterate_entries():
-            self.follow(entry.name, None, entry)
-        folder.listeners.append(self.follow)
+        self._load(list(folder.iterate_entries()))
+        folder.add_listener(self.follow, self._load)
         folder.when_loaded.append(self._timeline.sort)
+
+    def _load(self, entries: Sequence[FileEntry]) -> None:
+        """Follow documents that were not there before."""
+        self.version += 1
+        self._windows.clear()
+        if entries:
+            start, *facts = zip(*map(_pick_facts, entries), strict=True)
+            self._timeline.extend(start, [entry.name for entry in entries], *facts)
 
     def follow(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         """Follow a document that was written, read or deleted."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import Any
 
 
@@ -35,6 +36,12 @@ class Timeline:
         for column, value in zip(self._columns, values, strict=True):
             column.insert(at, value)
 
+    def extend(self, times: Iterable[float], keys: Iterable[str], *columns: Iterable[Any]) -> None:
+        """Add many keys at once, with the values of each column."""
+        for kept, more in zip((self._times, self._keys, *self._columns), (times, keys, *columns), strict=True):
+            kept.extend(more)
+        self._is_sorted = False
+
     def drop(self, time: float, key: str) -> None:
         """Remove the key that was added with this time, if it is there."""
         self.sort()
@@ -47,13 +54,19 @@ class Timeline:
         """Sort what was added so far."""
         if self._is_sorted:
             return
-        order = sorted(range(len(self._keys)), key=self._keys.__getitem__)
-        order.sort(key=self._times.__getitem__)  # keeps the order of keys where times are equal
-        self._times, self._keys = array("d", (self._times[at] for at in order)), [self._keys[at] for at in order]
-        for number, code in enumerate(self._codes):
-            column = self._columns[number]
-            self._columns[number] = _make_column(code, (column[at] for at in order))
+        times, keys = self._times, self._keys
+        order = sorted(range(len(keys)), key=times.__getitem__)
+        sorted_times, done = array("d", map(times.__getitem__, order)), 0
+        for at in [at for at, (time, following) in enumerate(pairwise(sorted_times)) if time == following]:
+            if at >= done:
+                done = bisect_right(sorted_times, sorted_times[at], at)
+                order[at:done] = sorted(order[at:done], key=keys.__getitem__)
         self._is_sorted = True
+        if order == list(range(len(keys))):
+            return
+        self._times, self._keys = sorted_times, list(map(keys.__getitem__, order))
+        for number, code in enumerate(self._codes):
+            self._columns[number] = _make_column(code, map(self._columns[number].__getitem__, order))
 
     @property
     def keys(self) -> Sequence[str]:

@@ -27,6 +27,7 @@ from tests.bench import (
     rows,
     search,
     sockets,
+    store,
     submission,
     sweeps,
     writes,
@@ -53,6 +54,7 @@ BENCHES: tuple[Bench, ...] = (
     *task_posts.BENCHES,
     *merge.BENCHES,
     *measures.BENCHES,
+    *store.BENCHES,
 )
 # Those that print figures of their own.
 OTHERS: Mapping[str, Callable[[list[str]], None]] = {"page": page.main}

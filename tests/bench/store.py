@@ -1,39 +1,29 @@
-"""Figures of the store on this machine: `python -m tests.bench.store [few | many [RUNS]]`. Nothing here is a test."""
+"""Starts with 100,000 runs in the store, the first list, and moving runs into the archive.
+
+Each start is a process of its own, so that its memory can be told.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
-import resource
 import shutil
-import subprocess
-import sys
-import tempfile
 import time
 import urllib.request
 import uuid
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from store.disk.archive import Group
 from store.documents import Attempt, Run, RunJob, to_json
-from store.indexes import jobs, lists
-from store.store import ListBody, Store
-from store.times import to_rfc3339
-from store.views import srunx
-from store.yaml import reader
+from store.store import Store
+from store.times import to_epoch, to_rfc3339
+from tests.app_server import Server
+from tests.bench.figures import Bench, Figure
+from tests.bench.processes import memory_bytes, read_cpu_s
 
-FILES = 10_000
-WORKFLOW = b"""# A comment
-name: bench-%d
-args: {n: %d, out: "work-{{ n }}"}
-jobs:
-  - name: preprocess
-    command: [bash, -c, "mkdir -p {{ out }} && seq {{ n }} > {{ out }}/data"]
-    exports: {DATA: "{{ out }}/data"}
-    resources: {nodes: 1, time_limit: 0:05:00}
-  - name: report
-    command: "echo done > {{ out }}/report"
-    depends_on: ["afterany:preprocess"]
-"""
+RUNS, ARCHIVED = 100_000, 10_000
 START = 1_774_828_800  # 2026-03-30T00:00:00Z
 SCRIPT = """#!/bin/bash
 #SBATCH --job-name={name}
@@ -48,7 +38,7 @@ srun python3 train.py --seed {number} --stage {name}
 STAGES = ("prepare", "train")
 
 
-def run(number: int, root: str = "/home/somebody/data/work", status: str = "completed") -> Run:
+def make_run(number: int, root: str = "/home/somebody/data/work") -> Run:
     """A run of two ended jobs, as the server writes them; numbered runs are a minute apart."""
     run_id = str(uuid.uuid4())
     place, begun = f"{root}/{run_id}", START + number * 60
@@ -58,17 +48,17 @@ def run(number: int, root: str = "/home/somebody/data/work", status: str = "comp
         workflow_path=f"workflows/flow-{number % 20}.yaml",
         args={"seed": number, "lr": number / 7},
         cluster="embedded",
-        status=status,
+        status="completed",
         work_dir=place,
         started_at=to_rfc3339(begun),
         completed_at=to_rfc3339(begun + 70.5),
         triggered_by="web",
         request_hash=uuid.uuid4().hex * 2,
-        jobs=[job(name, number * 2 + at, run_id, place, begun + at * 30) for at, name in enumerate(STAGES)],
+        jobs=[make_job(name, number * 2 + at, run_id, place, begun + at * 30) for at, name in enumerate(STAGES)],
     )  # fmt: skip
 
 
-def job(name: str, number: int, run_id: str, place: str, begun: int) -> RunJob:
+def make_job(name: str, number: int, run_id: str, place: str, begun: int) -> RunJob:
     """An ended job of such a run."""
     return RunJob(
         name=name,
@@ -95,188 +85,98 @@ def job(name: str, number: int, run_id: str, place: str, begun: int) -> RunJob:
 
 
 def fill(folder: Path, count: int) -> None:
-    """Nothing; the folder has so many runs, not durably."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write so many runs into the folder, not durably."""
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for number in range(count):
-        document = run(number)
+        document = make_run(number)
         (folder / f"{document.id}.json").write_bytes(to_json(document))
 
 
-def resident_mb(pid: int | str = "self") -> tuple[float, float]:
-    """Memory of a process now, and the most it ever had."""
-    text = Path(f"/proc/{pid}/status").read_text()
-    now, most = (int(text.split(f"{key}:")[1].split()[0]) / 1024 for key in ("VmRSS", "VmHWM"))
-    return now, most
+def look_at(folder: Path) -> int:
+    """List a folder and look at each file: what must be done to miss no edit."""
+    with os.scandir(folder) as entries:
+        return sum(entry.stat(follow_symlinks=False).st_size for entry in entries)
 
 
-def measure_store(root: Path, why: str) -> None:
-    """Print what the start of the store alone takes, with index and list."""
-    store = Store(root)
-    job_index, run_list = jobs.JobIndex(), lists.RunList(store.runs, srunx.to_run_json)
-    store.runs.listeners.append(lambda _name, old, new: job_index.follow(old, new))
+def read_all(folder: Path) -> int:
+    """Read and parse each file of a folder."""
+    with os.scandir(folder) as entries:
+        return sum(len(json.loads(Path(entry.path).read_bytes())) for entry in entries)
+
+
+def measure_s(call: Callable[..., object], *given: object) -> float:
+    """Return how long the call took."""
     begun = time.perf_counter()
+    call(*given)
+    return time.perf_counter() - begun
+
+
+def measure_start(root: Path) -> tuple[float, float, float, float]:
+    """Start a server; return the seconds until it answers, of them CPU, its MB, and those of the first list."""
+    server = Server(root, "embedded", PYTHONDONTWRITEBYTECODE="")
+    try:
+        begun = time.perf_counter()
+        server.start(ready=False)
+        assert server.process is not None
+        while True:
+            try:
+                urllib.request.urlopen(f"{server.url}/health").read()
+                break
+            except OSError:
+                assert server.process.poll() is None, server.log()
+                time.sleep(0.01)
+        took_s, cpu_s = time.perf_counter() - begun, read_cpu_s(server.process.pid)
+        first_s = measure_s(server.http.get, "/api/workflows/runs")
+        return took_s, cpu_s, memory_bytes(server.process.pid) / 1e6, first_s
+    finally:
+        server.http.close()
+        if server.process is not None:
+            server.process.terminate()
+            server.process.wait()
+
+
+def measure_starts(folder: Path) -> Iterator[Figure]:
+    """Measure starts with nothing kept, and with a checkpoint."""
+    root = folder / "store"
+    fill(root / "runs", RUNS)
+    # Once empty: so that both starts find compiled modules.
+    measure_start(folder / "empty")
+    read_s = measure_s(read_all, root / "runs")
+    for why, bare, bare_s, target_s in (
+        ("nothing kept", "all files read and parsed", read_s, 10),
+        ("a checkpoint", "all files looked at", None, 1.5),
+    ):
+        bare_s = measure_s(look_at, root / "runs") if bare_s is None else bare_s
+        took_s, cpu_s, memory_mb, first_s = measure_start(root)
+        note = f"{cpu_s:.2f} s CPU; {bare}: {bare_s:.2f} s"
+        yield Figure(f"start with {RUNS:,} runs, {why}", "s", took_s, target=target_s, is_most=True, note=note)
+        yield Figure("memory then, after the first list", "MB", memory_mb, target=200, is_most=True)
+        yield Figure("first list of runs", "ms", first_s * 1e3)
+
+
+def measure_archive(folder: Path) -> Iterator[Figure]:
+    """Measure how runs move into the archive, and a start with them there."""
+    fill(folder / "runs", ARCHIVED)
+    store = Store(folder)
     store.open()
-    took_s = time.perf_counter() - begun
-    asked: list[float] = []
 
-    async def ask() -> None:
-        for limit, offset in ((200, 0), (200, 0), (200, 50_000), (10_000, 0), (10_000, 0)):
-            begun = time.perf_counter()
-            await run_list.get_window(limit, offset)
-            asked.append(time.perf_counter() - begun)
+    async def move() -> float:
+        runs = [(entry.name, entry.document) for entry in store.runs.iterate_entries()]
+        groups = [Group(to_epoch(run.completed_at) or 0.0, "run", name) for name, run in runs]
         begun = time.perf_counter()
-        job_index.compute_stats(None, None)
-        asked.append(time.perf_counter() - begun)
-        begun = time.perf_counter()
-        job_index.list_newest(200)
-        asked.append(time.perf_counter() - begun)
+        assert await store.archive.move(groups) == ARCHIVED
+        took_s = time.perf_counter() - begun
         await store.close()
+        return took_s
 
-    asyncio.run(ask())
-    now, most = resident_mb()
-    asks = [round(seconds * 1e3, 2) for seconds in asked]
-    print(f"{why:<28} {took_s:7.2f} s   {now:6.0f} MB (most {most:6.0f} MB)   asks ms: {asks}")
-
-
-def measure_server(root: Path, why: str) -> None:
-    """Print what the start of the whole server takes, its memory, and its first lists."""
-    environment = {**os.environ, "SLUICE_STORE": str(root), "SLUICE_CLUSTER": "embedded", "SLUICE_PORT": "18765"}
-    begun = time.perf_counter()
-    server = subprocess.Popen([sys.executable, "app.py"], env=environment)
-    url = "http://127.0.0.1:18765/api/workflows/runs"
-    took: list[float] = []
-    while not took:
-        try:
-            urllib.request.urlopen("http://127.0.0.1:18765/health").read()
-            took.append(time.perf_counter() - begun)
-        except OSError:
-            time.sleep(0.02)
-    sizes = [resident_mb(server.pid)[0]]
-    for path in ("", "", "?name=flow-3", "?limit=10000", "?limit=10000"):
-        begun = time.perf_counter()
-        urllib.request.urlopen(url + path).read()
-        took.append(time.perf_counter() - begun)
-        sizes.append(resident_mb(server.pid)[0])
-    asks, sizes = [round(seconds * 1e3, 1) for seconds in took[1:]], [round(size) for size in sizes]
-    print(f"{why:<28} {took[0]:7.2f} s   {sizes} MB (most {resident_mb(server.pid)[1]:.0f} MB)   asks ms: {asks}")
-    server.terminate()
-    server.wait()
+    yield Figure("runs moved into the archive", "/s", ARCHIVED / asyncio.run(move()))
+    store = Store(folder)
+    yield Figure(f"store opened with {ARCHIVED:,} runs there", "ms", measure_s(store.open) * 1e3)
+    asyncio.run(store.close())
+    shutil.rmtree(folder / "archive")
 
 
-def summary(run: Run) -> dict[str, object]:
-    """The row of a run in a list."""
-    return {"id": run.id, "workflow_name": run.workflow_name, "status": run.status, "started_at": run.started_at}
-
-
-def took(what: str, begun: float, count: int = 1) -> None:
-    """Prints what it took."""
-    seconds = time.perf_counter() - begun
-    print(f"{what:<58} {seconds:8.3f} s   {count / seconds:12,.0f} /s   {seconds / count * 1e6:10.1f} µs each")
-
-
-async def writes(store: Store) -> None:
-    """Writes one after the other, and many at once."""
-    document = run(0)
-    begun = time.perf_counter()
-    for number in range(300):
-        await store.runs.put(document.id, document.model_copy(update={"error": str(number)}))
-    took("one run written again and again", begun, 300)
-    many = [run(number) for number in range(2000)]
-    begun = time.perf_counter()
-    await asyncio.gather(*(store.runs.put(each.id, each) for each in many))
-    took("2,000 new runs written at once", begun, 2000)
-    begun = time.perf_counter()
-    await asyncio.gather(*(store.runs.put(each.id, each.model_copy(update={"error": "x"})) for each in many))
-    took("2,000 runs changed at once", begun, 2000)
-
-
-def reads(store: Store) -> None:
-    """Reads of one document and of the list."""
-    names = store.runs.list_names()[:500]
-    for round_name in ("500 documents, parsed", "500 documents, again"):
-        begun = time.perf_counter()
-        for name in names:
-            store.runs.get(name)
-        took(round_name, begun, len(names))
-    rows = ListBody(lambda key, row: key)
-    begun = time.perf_counter()
-    for name, row in ((entry.name, entry.summary) for entry in store.runs.iterate_entries()):
-        rows.put(name, row)
-    rows.get_body()
-    took("the list of all runs made for the first time", begun)
-    begun = time.perf_counter()
-    rows.put(names[0], {"id": names[0], "status": "failed"})
-    body = rows.get_body()
-    took(f"the list ({len(body.data):,} bytes) after one row changed", begun)
-    begun = time.perf_counter()
-    assert body.etag and body.gzipped
-    took("its ETag and gzip form", begun)
-    begun = time.perf_counter()
-    for _ in range(10_000):
-        rows.get_body()
-    took("the list as nobody changed it", begun, 10_000)
-
-
-def few() -> None:
-    """Prints the figures of 10,000 documents, in one process."""
-    top = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
-    try:
-        (top / "workflows").mkdir()
-        fill(top / "runs", FILES)
-        before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        store = Store(top, summaries={"runs": summary})
-        begun = time.perf_counter()
-        store.open()
-        took(f"{FILES:,} runs loaded", begun, FILES)
-        grown_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
-        print(f"{'memory for them':<58} {grown_kb / 1024:8.1f} MB")
-        reads(store)
-        asyncio.run(writes(store))
-        asyncio.run(store.close())
-        for number in range(FILES):
-            (top / "workflows" / f"bench-{number}.yaml").write_bytes(WORKFLOW % (number, number))
-        for why in ("for the first time", "after a restart"):
-            shutil.rmtree(top / "runs", ignore_errors=True)
-            store = Store(top)
-            begun = time.perf_counter()
-            store.open()
-            asyncio.run(store.close())
-            took(f"{FILES:,} YAML files loaded {why}", begun, FILES)
-        text = b"".join(b"- {name: job-%d, command: [echo, hello]}\n" % i for i in range(14_000))[: reader.MAX_BYTES]
-        begun = time.perf_counter()
-        reader.load_yaml(text[: text.rfind(b"\n") + 1])
-        took(f"one YAML file of {len(text):,} bytes", begun)
-    finally:
-        shutil.rmtree(top)
-
-
-def many(count: int) -> None:
-    """Prints the figures of so many runs; each start is a process of its own, so that its memory can be told."""
-    root = Path(tempfile.mkdtemp(prefix="sluice-bench-"))
-    try:
-        fill(root / "runs", count)
-        for what, why in (
-            ("served", "server, nothing kept"),
-            ("served", "server, checkpoint"),
-            ("opened", "store, checkpoint"),
-        ):
-            subprocess.run([sys.executable, "-m", "tests.bench.store", what, str(root), why], check=True)
-    finally:
-        shutil.rmtree(root)
-
-
-def main(asked: list[str]) -> None:
-    """Prints what is asked for; without arguments all."""
-    if asked[:1] == ["opened"]:
-        measure_store(Path(asked[1]), asked[2])
-    elif asked[:1] == ["served"]:
-        measure_server(Path(asked[1]), asked[2])
-    else:
-        if asked[:1] != ["many"]:
-            few()
-        if asked[:1] != ["few"]:
-            many(int(asked[1]) if asked[1:] else 100_000)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+BENCHES = (
+    Bench("many-runs", "start, memory and first list with 100,000 runs", measure_starts),
+    Bench("archive", "moving old runs into the archive", measure_archive),
+)

@@ -13,6 +13,7 @@ import pytest
 
 from store.disk import checkpoint
 from store.documents import to_json
+from store.errors import StoreUnavailable
 from store.indexes.jobs import JobIndex
 from store.indexes.lists import RunList
 from store.store import Store
@@ -250,3 +251,62 @@ def test_other_processes_help_to_read_many_files(
     ], why
     with Started(root) as again:
         assert set(again.parsed) == {"r007", "r008"}, why
+
+
+def damage(path: Path) -> None:
+    """Make a segment something else, in the file that is open."""
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))
+
+
+@pytest.mark.parametrize(
+    ("why", "harm"),
+    [
+        ("cut off", lambda path: os.truncate(path, 100)),
+        ("overwritten", damage),
+        ("deleted", lambda path: path.unlink()),
+    ],
+)
+def test_documents_survive_a_segment_that_is_harmed_meanwhile(
+    why: str, harm: Callable[[Path], Any], tmp_path: Path
+) -> None:
+    root = many(tmp_path / "data", 20)
+    answers = fresh(root)
+    with Started(root) as started:
+        for path in segments(root):
+            harm(path)
+        assert started.read_all() == answers, why
+
+
+async def test_what_was_right_is_lost_only_with_segment_and_file(tmp_path: Path) -> None:
+    root = many(tmp_path / "data", 20)
+    await asyncio.to_thread(fresh, root)
+    started = Started(root)
+    before = started.store.runs.get_raw("r007")
+    (root / "runs/r007.json").write_bytes(b"{")
+    await started.store.runs.refresh(["r007.json"])
+    assert started.store.runs.get_raw("r007") == before, "as long as the segment is whole"
+    damage(segments(root)[0])
+    with pytest.raises(StoreUnavailable, match=r"runs/r007.json is lost"):
+        started.store.runs.get_raw("r007")
+    right = to_json(a_run("r007", 3, error="edited"))
+    (root / "runs/r007.json").write_bytes(right)
+    await started.store.runs.refresh(["r007.json"])
+    assert "r007.json is lost" in started.store.runs.describe_problems("r007"), "it is told"
+    await started.store.close()
+    again = Started(root)
+    assert again.store.runs.get_raw("r007")[0] == right and not again.store.list_problems(), "a start mends it"
+    await again.store.close()
+
+
+async def test_what_was_saved_is_held_in_memory_no_more(tmp_path: Path) -> None:
+    root = many(tmp_path / "data", 0)
+    started = Started(root)
+    folder = started.store.runs
+    await asyncio.gather(*(folder.put(f"n{n:03}", a_run(f"n{n:03}", n)) for n in range(30)))
+    before = {name: folder.get_raw(name) for name in folder.list_names()}
+    assert {type(entry.kept.data) for entry in folder.iterate_entries()} == {bytes}
+    await asyncio.to_thread(started.store.checkpoints["runs"].save)
+    assert {type(entry.kept.data) for entry in folder.iterate_entries()} == {int}
+    assert {name: folder.get_raw(name) for name in before} == before
+    await started.store.close()

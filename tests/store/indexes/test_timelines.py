@@ -10,13 +10,21 @@ from store.indexes.timelines import Timeline
 times = st.integers(0, 5).map(float)
 
 
-@given(st.lists(st.tuples(st.sampled_from(["add", "drop", "read"]), times, st.sampled_from("abcdefgh")), max_size=150))
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["add", "load", "drop", "read"]), times, st.sampled_from("abcdefgh")), max_size=150
+    )
+)
 def test_a_timeline_is_a_sorted_list(steps: list[tuple[str, float, str]]) -> None:
     line, model = Timeline("BO"), dict[str, float]()
     for what, time, key in steps:
         if what == "add" and key not in model:
             line.add(time, key, ord(key), key.upper())
             model[key] = time
+        elif what == "load" and key not in model:
+            more = [key, *{"x", "y"}.difference(model)]
+            line.extend([time] * len(more), more, map(ord, more), [each.upper() for each in more])
+            model |= dict.fromkeys(more, time)
         elif what == "drop":
             line.drop(time, key)
             if model.get(key) == time:
