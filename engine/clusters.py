@@ -33,9 +33,9 @@ from slurm_shim.submissions import Submission
 from store.config import masks
 from store.config.profiles import Profile, Profiles
 from store.config.settings import Settings
-from store.disk import mount_calls
 from store.disk.files import Files
 from store.errors import NotFound, StoreError, StoreUnavailable
+from store.outside_files import mount_calls
 from store.rules.jobs.views import ById, ByTag, JobView, Tried, Wanted
 from store.store import Store
 from store.times import to_epoch

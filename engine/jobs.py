@@ -24,13 +24,13 @@ from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
 from slurm_shim.commands import NO_NEEDS, Needs
 from store import access, errors, logs
-from store.disk import mount_calls
-from store.disk.job_files import JobPlace
 from store.documents import JobRecord, RunJob
 from store.indexes import jobs
 from store.indexes.bodies import Answer, Body, BoundedCache, JobBodies
 from store.indexes.job_list import Queue
 from store.kinds import Key
+from store.outside_files import mount_calls
+from store.outside_files.job_files import JobPlace
 from store.rendering import templates
 from store.rules import requests, states
 from store.rules.changes import Filter

@@ -16,9 +16,9 @@ from engine.workflow_folders import WORKFLOWS_PATH
 from slurm_shim import script as batch
 from slurm_shim.script_checks import find_problems
 from store.config import masks
-from store.disk import mount_calls
 from store.documents import Run, RunJob
 from store.errors import Conflict, Invalid, NotFound, StoreError, make_problem
+from store.outside_files import mount_calls
 from store.rendering import templates
 from store.rules import run_drafts, workflows
 

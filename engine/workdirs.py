@@ -17,10 +17,10 @@ from slurm_shim.cluster import Cluster, RemoteCluster
 from slurm_shim.errors import SlurmError
 from slurm_shim.remote.commands import Slice
 from store.config.profiles import Mount
-from store.disk import job_files, mount_calls
-from store.disk.job_files import JobPlace, Notice
 from store.disk.reading import ReadSlices
 from store.errors import Denied, Invalid, NotFound, StoreError, StoreUnavailable, make_problem
+from store.outside_files import job_files, mount_calls
+from store.outside_files.job_files import JobPlace, Notice
 
 # Below the remote home: working directory of runs that have neither a mount nor a work_dir.
 OWN_WORK = ".sluice/work"

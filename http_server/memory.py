@@ -38,7 +38,7 @@ def find_library() -> Any:
 
 
 def bound_memory() -> None:
-    """Bound what is kept of memory that is free; to be called before threads start."""
+    """Bound what is kept of free memory; call it before threads start."""
     if (library := find_library()) is not None:
         for option, value in OPTIONS.values():
             library.mallopt(option, value)

@@ -1,4 +1,4 @@
-"""What the heads of requests lead to, remembered for those that come again.
+"""What heads of requests lead to, remembered for those that come again.
 
 Which operation a head means, with which arguments, and whether host and origin may, follow from its bytes and from what
 access.yaml and config.yaml say. Who calls does not: that is asked for each request.
@@ -22,7 +22,7 @@ MOST_WAYS, HEAD_BYTES = 1000, 2000
 
 
 def find_way(ways: Ways, scope: Scope, access: Any, config: Any) -> Way | None:
-    """Find what the same head led to before; None where that is not remembered."""
+    """Find what the same head led to before; None where that is not known."""
     try:
         known = ways.get(_read_head(scope)) if scope["type"] == "http" else None
     except TypeError:  # from servers whose headers cannot be looked up

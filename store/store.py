@@ -19,7 +19,7 @@ from store import access
 from store.collecting import pause_collecting
 from store.config import config_file, profiles
 from store.config.configuration import SYSTEM, Configuration
-from store.disk import archive, mount_calls, owners
+from store.disk import archive, owners
 from store.disk.checkpoint import Checkpoint
 from store.disk.entries import FileEntry, FindWarnings, Parse, Summary
 from store.disk.files import FOLDER_MODE, Files
@@ -32,6 +32,7 @@ from store.errors import StoreError, StoreUnavailable, from_os_error
 from store.indexes.bodies import Body, ListBody
 from store.jsons import dump_json
 from store.kinds import KINDS, Kind
+from store.outside_files import mount_calls
 from store.times import to_rfc3339
 from store.yaml.reader import start_remembering, stop_remembering
 

@@ -20,22 +20,23 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # First words of sentences and names. Both lists grow by hand, when a plain verb is missing.
 VERBS = """
-    abandon accept acknowledge acquire activate add admit adopt advance answer append apply archive ask attempt await
-    back begin bring browse build call cancel carry catch change check choose claim classify clean clear close collect
-    combine commit compare compile complete compose compress compute confirm connect convert copy count create cut
-    deactivate deal decide decode decompress delete describe detect diff disable discard display do download draft drain
-    draw drop dump edit empty enable end ensure enter escape examine exchange expand explain export extract fail feed
-    fetch fill filter find finish flatten fold follow forget fork format frame freeze fsync get give go group guard hand
-    hang hash have hide hold identify ignore include index init insert install intend issue iterate join judge keep
-    launch lead learn leave let limit link list listen load locate lock log look make mark mask match measure memorize
-    merge move name narrow note notify number observe open order pack pad parse pass pause perform pick place plan poll
-    pop post prepare preview print prune put queue quote raise rank reach read rebuild receive reconcile record recover
-    redact refresh refuse register release remove rename render renew reopen replace report represent request requeue
-    require rerun reserve reset resolve restart restore resume retry return revoke rewrite round run save scan schedule
-    search select send serve set settle share shorten show signal skip sleep sort spawn spend splice split spread start
-    stop store stream strip submit subscribe suggest sum summarize supervise suspend switch sync take tell test tidy
-    touch trace transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload
-    use validate view wait wake walk watch widen wrap write yield
+    abandon accept acknowledge acquire activate add admit adopt advance answer append apply archive ask attempt
+    await back begin bound bring browse build call cancel carry catch change check choose claim classify clean clear
+    close collect combine commit compare compile complete compose compress compute confirm connect convert copy
+    count create cut deactivate deal decide decode decompress delete describe detect diff disable discard display do
+    download draft drain draw drop dump edit empty enable end ensure enter escape examine exchange expand explain
+    export extend extract fail feed fetch fill filter find finish flatten fold follow forget fork format frame
+    freeze fsync gather get give go group guard hand hang hash have hide hold identify ignore include index init
+    insert install intend issue iterate join judge keep launch lead learn leave let limit link list listen load
+    locate lock log look make mark mask match measure memorize merge move name narrow note notify number observe
+    open order pack pad parse pass pause perform pick place plan poll pop post prepare preview print prune put queue
+    quote raise rank reach read rebuild receive reconcile record recover redact refresh refuse register release
+    remember remove rename render renew reopen replace report represent request requeue require rerun reserve reset
+    resolve restart restore resume retract retry return revoke rewrite round run save scan schedule search select
+    send serve set settle share shorten show signal skip sleep sort spawn spend splice split spread start stop store
+    stream strip submit subscribe suggest sum summarize supervise suspend switch sync take tell test tidy touch
+    trace transfer translate try turn undo unlink unlock unmask unpack unquote unsubscribe unwrap update upload use
+    validate view wait wake walk watch widen wrap write yield
 """
 IMPERATIVES = frozenset(VERBS.split())
 # What begins a name beside these: questions that are answered by yes or no, and conversions.

@@ -45,7 +45,7 @@ def list_variables(server: Server) -> list[dict[str, str]]:
 
 
 def list_problems(server: Server) -> bytes | Coroutine[Any, Any, bytes]:
-    """List the files of the store that are invalid; at once where none is asked."""
+    """List the invalid files of the store; at once where none is asked."""
     if server.store.configuration.is_fresh and not server.workflow_folders.list_unfollowed():
         return server.store.get_problems_body()
     return _look_for_problems(server)

@@ -9,8 +9,8 @@ from typing import Any
 from engine.clusters import is_ssh
 from engine.server import Server
 from slurm_shim.cluster import EMBEDDED, Cluster
-from store.disk import mount_calls
 from store.errors import StoreUnavailable
+from store.outside_files import mount_calls
 
 
 async def get_overview(server: Server) -> dict[str, Any]:

@@ -19,10 +19,10 @@ from slurm_shim.remote import rsync, ssh
 from store import errors
 from store.config import mount_roots
 from store.config.profiles import Mount, Profile
-from store.disk import mount_calls, mount_files
 from store.indexes.bodies import Answer
 from store.kinds import Key
 from store.operations import RAW
+from store.outside_files import mount_calls, mount_files
 from store.rules import syncs
 
 PAUSE_S = 5.0

@@ -19,10 +19,10 @@ from slurm_shim.errors import FolderRefused, SlurmInvalid
 from slurm_shim.times import parse_duration
 from store import access
 from store.config import masks
-from store.disk import mount_calls
 from store.disk.reading import read_slice_blocking
 from store.errors import Denied, Invalid, NotFound, TooLarge, make_problem
 from store.indexes.bodies import Answer
+from store.outside_files import mount_calls
 from store.rules import requests
 
 SCRIPT_BYTES = 1_000_000

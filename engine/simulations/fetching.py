@@ -23,11 +23,11 @@ from engine.server import Server
 from engine.simulations.folders import LOGS, RESULTS, find_folder
 from engine.simulations.result_files import UnreadableResults, check_estimator
 from slurm_shim.cluster import RemoteCluster
-from store.disk.job_files import JobPlace
 from store.disk.reading import ReadSlices, read_slice
 from store.documents import EstimatorFacts, Run, Simulation
 from store.errors import Denied, Invalid, NotFound, StoreError, StoreUnavailable
 from store.kinds import Key
+from store.outside_files.job_files import JobPlace
 from store.rules.simulations.advance import Summary, parse_summary, record_results
 from store.rules.simulations.states import COLLECT, TASKS, find_attempt
 from store.simulation_files import work_folders

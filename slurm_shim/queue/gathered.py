@@ -1,4 +1,4 @@
-"""The embedded cluster's commands: submissions that come together go together.
+"""The embedded cluster's commands: submissions that meet go together.
 
 Each program there is a start of Python, a scheduling pass and a write of its own. One start makes the calls of all who
 wait meanwhile.
@@ -67,8 +67,10 @@ class EmbeddedSlurm(Slurm):
             calls, self._waiting = self._waiting[:MOST_CALLS], self._waiting[MOST_CALLS:]
         try:
             if len(calls) == 1:
-                one = calls[0]
-                one.outcome = super()._call_program(program, one.argv, one.environment, one.stdin, timeout_s, **bounds)
+                call = calls[0]
+                call.outcome = super()._call_program(
+                    program, call.argv, call.environment, call.stdin, timeout_s, **bounds
+                )
             else:
                 self._call_together(program, calls, timeout_s, bounds)
         except BaseException as error:  # whatever it is, nobody waits for ever

@@ -1,7 +1,8 @@
-"""The rows of squeue's answers, made anew only where it prints something else of a job than before.
+"""The rows of squeue's answers, kept from one answer to the next.
 
-Of what it printed only a hash is kept, of 64 bits and with the nonce in it, which nobody outside of this process knows:
-the text takes as much memory again as the row.
+A row is made anew only where squeue prints something else of a job than before. Of what it printed only a hash is kept,
+of 64 bits and with the nonce in it, which nobody outside of this process knows: the text takes as much memory again as
+the row.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How programs are started: by one small process, which `sh` forks in place of the server.
+"""Programs are started by one small process, which `sh` forks instead.
 
 starter    what the server knows of it          process    what it runs
 """

@@ -253,7 +253,7 @@ class Turns:
 
     @contextlib.contextmanager
     def take(self) -> Iterator[None]:
-        """Wait for a turn, but not long: a program on a disk that hangs holds up no other."""
+        """Wait for a turn, not long: one disk that hangs holds up no other."""
         is_ours = self._lock.acquire(timeout=TURN_S)
         try:
             yield

@@ -1,4 +1,4 @@
-"""The counting of requests in windows of time, by a library that few servers need."""
+"""Counting requests in windows of time, by a library few servers need."""
 
 from __future__ import annotations
 

@@ -10,10 +10,10 @@ from pydantic import BaseModel, ValidationError
 
 from store.config import masks
 from store.config.profiles import NO_HOST, Mount, Profile, Profiles, is_on_disk, parse_profiles
-from store.disk import mount_calls
 from store.disk.folders import Folder
 from store.documents import to_problems
 from store.errors import Conflict, Exists, Invalid, NoProfile, NotFound, make_problem
+from store.outside_files import mount_calls
 from store.yaml import writer
 from store.yaml.file_edits import edit_file, get_tag
 

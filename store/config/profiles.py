@@ -16,9 +16,9 @@ from typing import Annotated, Self
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from store.config import mount_roots
-from store.disk import mount_calls
 from store.documents import PATH, VARIABLE, VERSION, UserFileModel, from_yaml
 from store.errors import Denied, Invalid, NotFound, make_problem
+from store.outside_files import mount_calls
 
 # The same patterns are in contract.yaml; a test compares them.
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}$"

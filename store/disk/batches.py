@@ -1,4 +1,4 @@
-"""Work that gathers while the disk is busy, and is done together by one thread."""
+"""Work that gathers while the disk is busy; one thread does it together."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class Batches:
             for loop in {request.answer.get_loop() for request in batch}:
                 answers = [request.answer for request in batch if request.answer.get_loop() is loop]
                 with contextlib.suppress(RuntimeError):  # it has ended
-                    loop.call_soon_threadsafe(_wake, answers)
+                    loop.call_soon_threadsafe(_wake_all, answers)
             if ending:
                 return
 
@@ -124,7 +124,7 @@ def run_in_turn(jobs: Sequence[Callable[[], None]]) -> None:
         job()
 
 
-def _wake(answers: Sequence[asyncio.Future[None]]) -> None:
+def _wake_all(answers: Sequence[asyncio.Future[None]]) -> None:
     """Wake those who still wait for these answers."""
     for answer in answers:
         if not answer.done():

@@ -240,7 +240,7 @@ class Checkpoint:
                 log.warning("what was read could not be kept for the next start", exc_info=True)
 
     def _write_segment(self, names: list[str]) -> None:
-        """Write the rows of these names to one segment, where their bytes are then."""
+        """Write the rows of these names to one segment, which has their bytes."""
         for name in names:
             if (waiting := self._pending.get(name)) is not None:
                 waiting[0].pack()

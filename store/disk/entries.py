@@ -115,7 +115,7 @@ class FileEntry:
         return self.kept.packing is not None
 
     def pack(self) -> None:
-        """Pack the bytes where they are not and it is worth it; safe in any thread."""
+        """Pack the bytes where that is worth it; safe in any thread."""
         packing, data = self.kept
         if packing is None and not self._folder.keep and len(data) >= PACK_FROM_BYTES:
             packing = self._folder.packer.choose_packing(data)

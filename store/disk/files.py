@@ -152,7 +152,7 @@ class Files:
         return await self._change(FileChange(path, data, line=line), run)
 
     async def create(self, path: Path, data: bytes, run: Run | None = None, line: Line | None = None) -> Stamp:
-        """Create the file durably, and the line that tells of it; return its stamp.
+        """Create the file durably, with the line about it; return its stamp.
 
         Raises Exists if there is one, also if somebody else made it at the same moment.
         """
@@ -357,7 +357,7 @@ class Files:
             if change.placed:
                 folders.setdefault(change.path.parent, []).append(change)
         run(
-            [partial(self._append_lines, path, told) for path, told in logs.items()]
+            [partial(self._append_lines, path, added) for path, added in logs.items()]
             + [partial(self._settle_folder, folder, placed) for folder, placed in folders.items()]
         )
         self._retract_lines(changes, logs)

@@ -23,7 +23,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from store.disk import mount_calls, owners
+from store.disk import owners
 from store.disk.batches import Line
 from store.disk.compression import Packer
 from store.disk.entries import (
@@ -58,6 +58,7 @@ from store.errors import (
     from_os_error,
     make_problem,
 )
+from store.outside_files import mount_calls
 
 log = logging.getLogger("sluice.store")
 

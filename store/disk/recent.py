@@ -1,4 +1,4 @@
-"""What is at hand of the entries of a folder that were used or written lately."""
+"""What is at hand of entries of a folder that were used or written lately."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from store.disk.entries import FileEntry, Parse
-from store.indexes.bodies import BoundedCache
+from store.indexes.bodies import ITEM_BYTES, BoundedCache
 
 # Recent documents stay parsed up to so many bytes of their text; parsed they take one to six times as much.
 PARSED_BYTES = 4_000_000
@@ -67,7 +67,7 @@ class RecentEntries:
         One that is larger than all that may stay parsed is kept alone.
         """
         if not self.folder.keep and self.is_in_force(entry):
-            self.parsed.put(entry.name, [entry, document, facts], min(size_bytes, self.parsed.limit_bytes))
+            self.parsed.put(entry.name, [entry, document, facts], min(size_bytes, self.parsed.limit_bytes - ITEM_BYTES))
 
     def drop_others(self, name: str, entry: FileEntry | None) -> None:
         """Drop what is kept of other versions than this one."""

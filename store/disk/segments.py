@@ -32,7 +32,7 @@ STATE_BYTES = MARK.size + CHANGED.size
 
 
 class SegmentRow(NamedTuple):
-    """What is kept of a file: its name, state, packed document and facts as JSON."""
+    """A file as it is kept: name, state, packed document, facts as JSON."""
 
     filename: str
     state: bytes
@@ -120,7 +120,7 @@ def open_segment(path: Path, packing: Packing, start: int, sizes: Sequence[int])
 
 
 def _sum_up(fd: int, crc: int, at: int) -> int:
-    """Continue a CRC-32 over the rest of a file, piece by piece."""
+    """Extend a CRC-32 over the rest of a file, piece by piece."""
     while piece := os.pread(fd, PIECE_BYTES, at):
         crc = zlib.crc32(piece, crc)
         at += len(piece)

@@ -1,4 +1,7 @@
-"""The list of SLURM's jobs as bytes; only rows that changed are made anew, and beside the event loop where many are."""
+"""The list of SLURM's jobs as bytes.
+
+Only rows that changed are made anew, and beside the event loop where many are.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Piece(NamedTuple):
 
 @dataclass
 class Work:
-    """A list that is being made: the rows that stay, and those that are to be made.
+    """A list that is being made: rows that stay, rows that are to be made.
 
     `pieces` has the Piece of each id in their order, None for a row that is not made yet.
     """

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.errors import Invalid, make_problem
-from store.indexes.bodies import BoundedCache
+from store.indexes.bodies import ITEM_BYTES, BoundedCache
 from store.indexes.timelines import Timeline
 from store.rules import reports, runs, states
 from store.rules.jobs import lost
@@ -460,7 +460,7 @@ class JobIndex:
         if entries is None:
             entries = {entry.job_id: entry for entry in list_entries(source.document)}
             size_bytes = sum(ENTRY_BYTES + len(entry.command or "") for entry in entries.values())
-            self._recent_entries.put(source, entries, min(size_bytes, RECENT_BYTES))
+            self._recent_entries.put(source, entries, min(size_bytes, RECENT_BYTES - ITEM_BYTES))
         return entries
 
 

@@ -85,7 +85,7 @@ class SweepIndex:
             bisect.insort(self.order, (new.started_at, int(new.id)))
 
     def follow_run(self, run_id: str, state: str | None, number: int = 0) -> bool:
-        """Note the state of a cell's run (see `sweeps.to_cell_state`); None: deleted.
+        """Note the state of a cell's run (`sweeps.to_cell_state`); None: deleted.
 
         Return whether it is another one than before.
 

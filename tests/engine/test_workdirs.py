@@ -13,8 +13,8 @@ from engine.workdirs import WorkDir
 from slurm_shim.cluster import RemoteCluster
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.remote.commands import Slice
-from store.disk.job_files import JobPlace
 from store.errors import Denied, NotFound
+from store.outside_files.job_files import JobPlace
 from tests.engine.servers.pretended import HERE, World, open_server
 from tests.pretended import asynchronous
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from store.disk import job_files, mount_calls
-from store.disk.job_files import JobPlace
 from store.errors import StoreUnavailable
+from store.outside_files import job_files, mount_calls
+from store.outside_files.job_files import JobPlace
 from tests.app_client import Client, serving
 from tests.pretended import asynchronous
 from tests.waiting import eventually

@@ -147,10 +147,12 @@ def told(path: Path, *texts: bytes) -> list[Line]:
 
 def test_the_line_of_a_change_is_in_its_commit(tmp_path: Path) -> None:
     files, log = Files(tmp_path, ops := Faulty()), tmp_path / "audit" / "day.jsonl"
-    one, two, free = told(log, b"one", b"two", b"free")
-    files.commit([FileChange(tmp_path / "1", b"1", line=one), FileChange(tmp_path / "none", None, line=two)], [free])
+    first, second, free = told(log, b"one", b"two", b"free")
+    files.commit(
+        [FileChange(tmp_path / "1", b"1", line=first), FileChange(tmp_path / "none", None, line=second)], [free]
+    )
     assert content(log) == b"free\none\n", "one line each of what was done"
-    assert (one.is_written, two.is_written, free.is_written) == (True, False, True)
+    assert (first.is_written, second.is_written, free.is_written) == (True, False, True)
     assert ops.calls.count("fsync") == 5, "the file, its folder, the new folder of the log, the log and its folder"
 
 

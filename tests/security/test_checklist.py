@@ -104,7 +104,7 @@ CHECKLIST = [  # what, and its tests: a file, and functions in it
      "test_a_job_does_not_see_the_servers_environment"),
     ("nor a program", "slurm_shim/test_commands.py",
      "test_the_server_s_environment_reaches_neither_programs_nor_jobs"),
-    ("paths stay in their folder, also while it is swapped; plain files only", "store/disk/test_mount_files.py",
+    ("paths stay in their folder, also while it is swapped; plain files", "store/outside_files/test_mount_files.py",
      "test_every_path_is_inside_or_refused test_nothing_outside_is_read_while_it_is_swapped "
      "test_what_becomes_a_link_as_it_is_opened_is_not_read test_what_is_not_read"),
     ("a log is a plain file of the job's user", "store/test_logs.py",

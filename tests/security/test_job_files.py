@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from store.disk.job_files import JobPlace, make_reader
 from store.errors import Denied
+from store.outside_files.job_files import JobPlace, make_reader
 from tests.app_client import Client
 from tests.cluster.ordinary_user import IS_ROOT
 from tests.pretended import asynchronous

@@ -12,8 +12,8 @@ import pytest
 
 from slurm_shim.remote import rsync
 from store.config import mount_roots
-from store.disk import mount_files
 from store.errors import Denied, Invalid
+from store.outside_files import mount_files
 from store.rendering.templates import read_script
 from store.store import Store
 from tests.app_client import Client

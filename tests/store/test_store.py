@@ -20,13 +20,14 @@ import orjson
 import pytest
 
 from store import documents
-from store.disk import mount_calls
 from store.disk.files import check_name
 from store.disk.folders import Folder
 from store.disk.locks import acquire_lock
 from store.disk.reading import read_file, read_slice
 from store.documents import Config, JobRecord, Run, to_json
 from store.errors import Changed, Conflict, Denied, Exists, Invalid, Locked, NotFound, TooLarge
+from store.indexes.bodies import ITEM_BYTES
+from store.outside_files import mount_calls
 from store.rules import workflows
 from store.store import EXAMPLES, Store
 from store.yaml import reader
@@ -257,7 +258,7 @@ async def test_documents_kept_as_bytes_come_back_whole(store: Store) -> None:
         await store.runs.put(f"r{i}", a_run(f"r{i}", jobs=jobs, args={"i": i}))
     kept = store.runs.recent.parsed
     kept.clear()
-    kept.limit_bytes = 2 * len(store.runs.get_raw("r4")[0])
+    kept.limit_bytes = 2 * (len(store.runs.get_raw("r4")[0]) + ITEM_BYTES)
     assert [store.runs.get(name).args["i"] for name in store.runs.list_names()] == [0, 1, 2, 3, 4]
     assert store.runs.get("r4") is store.runs.get("r4")
     assert [name for name in store.runs.list_names() if kept.get(name)] == ["r3", "r4"], "bounded by bytes"
@@ -394,9 +395,9 @@ async def test_problems_are_gathered_anew_once_something_changes(
     store: Store, root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def list_reasons() -> list[str]:
-        listed, body = store.list_problems(), store.get_problems_body()
-        assert store.get_problems_body() is body and orjson.loads(body) == listed
-        return [row["reason"] for row in listed]
+        rows, body = store.list_problems(), store.get_problems_body()
+        assert store.get_problems_body() is body and orjson.loads(body) == rows
+        return [row["reason"] for row in rows]
 
     folder = root.parent / "mount"
     folder.mkdir()

@@ -496,11 +496,11 @@ def test_a_report_and_its_line_in_the_audit_are_one_commit(client: Client) -> No
     refused = put(client, f"{JOBS}/audited", {"status": "benchmark"})
     files.ops = os
     assert refused.status_code == 507
-    told = [
+    answers = [
         (entry["status"], entry["made"])
         for path in (client.store / "audit").iterdir()
         for entry in map(orjson.loads, path.read_bytes().splitlines())
         if entry["path"] == f"{JOBS}/audited"
     ]
-    assert told == [(200, "audited"), (507, None)], "one line each: no promise of what was refused"
+    assert answers == [(200, "audited"), (507, None)], "one line each: no promise of what was refused"
     assert [(line.is_written, line.is_synced) for line in lines] == [(True, True), (False, True)]

@@ -123,7 +123,7 @@ def test_many_run_at_once(tmp_path: Path) -> None:
             started = tmp_path / "started"
             eventually(lambda: started.exists() and started.stat().st_size == count, 120, "all of them start")
             os.write(held, b"x" * count)
-            assert [one.result(60).out for one in waiting] == [b"x"] * count
+            assert [result.result(60).out for result in waiting] == [b"x"] * count
     finally:
         os.close(held)
 

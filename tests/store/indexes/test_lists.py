@@ -219,8 +219,8 @@ async def test_a_change_while_rows_are_made_does_not_stay_in_the_answer(tmp_path
 @asynchronous
 async def test_those_who_ask_at_once_get_one_window(tmp_path: Path) -> None:
     store, rows = open_runs(tmp_path / "data", 120)
-    (one, _), (two, _) = await asyncio.gather(rows.get_window(120), rows.get_window(120))
-    assert one is two
+    (first, _), (second, _) = await asyncio.gather(rows.get_window(120), rows.get_window(120))
+    assert first is second
     leaving = asyncio.ensure_future(rows.get_window(100))
     staying = asyncio.ensure_future(rows.get_window(100))
     await asyncio.sleep(0)

@@ -14,9 +14,9 @@ from dataclasses import dataclass, replace
 from pathlib import PurePath
 
 from store.config.mount_roots import KERNEL
-from store.disk import mount_calls
 from store.disk.reading import ReadSlices, read_slice_blocking
 from store.errors import Denied, NotFound, StoreError, StoreUnavailable
+from store.outside_files import mount_calls
 
 # Clocks differ: SLURM bears 5 minutes between machines, and a file server may be as far off again.
 CLOCKS_S = 600

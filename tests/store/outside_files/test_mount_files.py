@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from store.disk import mount_files
 from store.errors import Denied, NotFound, StoreError, TooLarge, WrongKind
+from store.outside_files import mount_files
 
 SECRET = "outside, for nobody's eyes"
 

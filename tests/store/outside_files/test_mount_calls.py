@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from store.disk import mount_calls
 from store.errors import StoreUnavailable
+from store.outside_files import mount_calls
 from tests.pretended import asynchronous
 from tests.waiting import eventually
 
