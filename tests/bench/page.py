@@ -27,6 +27,7 @@ from typing import Any
 from slurm_shim import parse
 from tests import ROOT
 from tests.app_server import Server
+from tests.bench.processes import read_cpu_s, read_stat
 from tests.bench.queue import CONFIG, NONCE, build_queue
 from tests.slurm_programs import Programs
 
@@ -39,7 +40,6 @@ DAG_JOBS, DAG_MORE_JOBS, DAG_LAYER = 1000, 2000, 50
 CELLS_A_SIDE = 100
 WAIT_MS = 30_000
 PARTS = ("open", "log", "scroll", "changes", "filter", "rest", "dag", "grid")
-TICKS = os.sysconf("SC_CLK_TCK")
 ROW = ".tbody .tr"
 LAST_LINE = "the end of the log"
 # When the first row of the table was painted; a frame has passed after it stood in the document.
@@ -225,10 +225,9 @@ def list_renderers(browser_pid: int) -> list[int]:
     for path in Path("/proc").glob("[0-9]*"):
         try:
             line = (path / "cmdline").read_bytes()
-            parents = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-        except (OSError, ValueError):
+        except OSError:
             continue
-        if b"--type=renderer" in line and is_below(parents, browser_pid):
+        if b"--type=renderer" in line and is_below(int(path.name), browser_pid):
             found.append(int(path.name))
     return found
 
@@ -236,20 +235,9 @@ def list_renderers(browser_pid: int) -> list[int]:
 def is_below(pid: int, top: int) -> bool:
     """Return whether a process descends from another."""
     while pid > 1 and pid != top:
-        try:
-            pid = int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
-        except OSError:
-            return False
+        stat = read_stat(pid)
+        pid = int(stat[1]) if stat else 0
     return pid == top
-
-
-def read_cpu_s(pids: list[int]) -> float:
-    """Seconds of CPU that the processes have used."""
-    used = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        used += int(fields[11]) + int(fields[12])
-    return used / TICKS
 
 
 def read_heap_mb(tab: Any) -> float:
@@ -498,9 +486,9 @@ def measure_rest(browser: Any, server: Server, minutes: float) -> Iterator[Row]:
 
 def idle(tab: Any, pids: list[int], seconds: float) -> float:
     """Leave the tab alone; return which part of a core its processes used, in percent."""
-    began_s, began = read_cpu_s(pids), time.monotonic()
+    began_s, began = sum(map(read_cpu_s, pids)), time.monotonic()
     tab.wait_for_timeout(1000 * seconds)
-    return 100 * (read_cpu_s(pids) - began_s) / max(time.monotonic() - began, 0.001)
+    return 100 * (sum(map(read_cpu_s, pids)) - began_s) / max(time.monotonic() - began, 0.001)
 
 
 def measure_size() -> Row:

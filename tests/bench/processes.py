@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -14,10 +15,27 @@ def memory_bytes(pid: int | str) -> int:
     return int(next(line for line in status.splitlines() if line.startswith("VmRSS")).split()[1]) * 1024
 
 
+def read_stat(pid: int | str) -> list[str]:
+    """Read the fields of /proc/PID/stat from the third on, the state; none of a process that is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def read_cpu_s(pid: int | str) -> float:
-    """Seconds of a processor that the process itself has taken, with all of its threads."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICKS
+    """Read the CPU of a process itself, with all of its threads; 0 of one that is gone."""
+    return sum(map(int, read_stat(pid)[11:13])) / TICKS
+
+
+def read_tree_cpu_s(pid: int) -> float:
+    """Read the CPU of a process, of its living children, and of those that they have waited for."""
+    below: list[str] = []
+    for path in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            below += path.read_text().split()
+    # The children first: one that ends meanwhile is then among those that were waited for.
+    return sum(read_tree_cpu_s(int(child)) for child in below) + sum(map(int, read_stat(pid)[11:15])) / TICKS
 
 
 def list_family(pid: int) -> dict[int, str]:
@@ -27,10 +45,12 @@ def list_family(pid: int) -> dict[int, str]:
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
-                status, line = (entry / "stat").read_text(), (entry / "cmdline").read_bytes()
+                stat, line = read_stat(entry.name), (entry / "cmdline").read_bytes()
             except OSError:
                 continue
-            parents[int(entry.name)] = int(status.rpartition(")")[2].split()[1])
+            if not stat:
+                continue
+            parents[int(entry.name)] = int(stat[1])
             lines[int(entry.name)] = line.replace(b"\0", b" ").decode("utf-8", "replace")
     found, added = {pid}, True
     while added:

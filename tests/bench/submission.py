@@ -20,10 +20,10 @@ from pathlib import Path
 from slurm_shim import parse
 from tests.app_server import Server
 from tests.bench.figures import Bench, Figure
+from tests.bench.processes import read_cpu_s, read_tree_cpu_s
 from tests.cluster import real
 from tests.slurm_programs import Programs
 
-TICKS = os.sysconf("SC_CLK_TCK")
 SCRIPT = "#!/bin/bash\n#SBATCH --hold\ntrue\n"
 MANY, AT_ONCE = 5000, 16
 ROUNDS, ALONE, TOGETHER = 5, 10, 160
@@ -33,24 +33,6 @@ Work = Callable[[int, int], None]  # do so many, so many at once
 
 
 # --- what is measured ------------------------------------------------------------------------------------------------
-
-
-def read_tree_cpu_s(pid: int) -> float:
-    """Read the CPU of a process, its living children, and those that they have waited for."""
-    below = [int(child) for path in Path(f"/proc/{pid}/task").glob("*/children") for child in path.read_text().split()]
-    return read_cpu_s(pid) + sum(map(read_tree_cpu_s, below))
-
-
-def read_cpu_s(pid: int) -> float:
-    """Read the CPU of a process and of the children that it has waited for."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:15])) / TICKS
-
-
-def read_own_cpu_s(pid: int) -> float:
-    """Read the CPU of a process alone."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return sum(map(int, fields[11:13])) / TICKS
 
 
 def read_children_cpu_s() -> float:
@@ -167,9 +149,9 @@ def measure_submissions(folder: Path) -> Iterator[Figure]:
 
 def measure_idle_ms(pid: int) -> float:
     """Measure the CPU per second while nobody calls."""
-    began = read_own_cpu_s(pid)
+    began = read_cpu_s(pid)
     time.sleep(IDLE_S)
-    return 1000 * (read_own_cpu_s(pid) - began) / IDLE_S
+    return 1000 * (read_cpu_s(pid) - began) / IDLE_S
 
 
 def measure_open_jobs(folder: Path) -> Iterator[Figure]:
@@ -184,9 +166,9 @@ def measure_open_jobs(folder: Path) -> Iterator[Figure]:
             submit_over_http(server, count, AT_ONCE)
             measure_idle_ms(pid)  # until the list is there
             idle.append(statistics.median(measure_idle_ms(pid) for _ in range(3)))
-            began = read_own_cpu_s(pid)
+            began = read_cpu_s(pid)
             submit_over_http(server, 100, 1)
-            submits.append(10 * (read_own_cpu_s(pid) - began))
+            submits.append(10 * (read_cpu_s(pid) - began))
         yield Figure(f"own CPU of an idle second, {MANY:,} open jobs : none", "ms", idle[1], max(idle[0], 1), None)
         yield Figure(f"own CPU of a submit, {MANY:,} open jobs : none", "ms", submits[1], submits[0], 1.5, is_most=True)
     finally:

@@ -11,8 +11,7 @@ from pathlib import Path
 from tests.app_server import Server
 from tests.bench.embedded import make_cluster
 from tests.bench.figures import Bench, Figure
-from tests.bench.processes import read_cpu_s
-from tests.bench.submission import read_tree_cpu_s
+from tests.bench.processes import read_cpu_s, read_tree_cpu_s
 
 CELLS, PARALLEL, LOOPS, CALLS = 10_000, 64, 4, 25
 WORKFLOW = """\
