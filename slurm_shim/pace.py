@@ -7,20 +7,24 @@ import contextlib
 import time
 from collections.abc import AsyncIterator
 
+# What a controller is spared by where nobody has said how many it may be a second.
+PER_SECOND = 20.0
+
 
 class Pace:
     """A limit for submissions.
 
-    At most `in_flight` hold a slot at once, and those begin `per_second` times a second.
+    At most `in_flight` hold a slot at once, and those begin `per_second` times a second. None: as often as a controller
+    is to have them, and where there is none as fast as they come.
     """
 
-    def __init__(self, per_second: float = 1.0, in_flight: int = 1) -> None:
+    def __init__(self, per_second: float | None = None, in_flight: int = 1) -> None:
         self._next_at, self._in_flight = 0.0, 0
         self.set_bounds(per_second, in_flight)
 
-    def set_bounds(self, per_second: float, in_flight: int) -> None:
+    def set_bounds(self, per_second: float | None, in_flight: int) -> None:
         """Set the limits for those who come from now on."""
-        self._between_s = 1 / per_second
+        self._is_set, self._between_s = per_second is not None, 1 / (per_second or PER_SECOND)
         if in_flight != self._in_flight:
             self._in_flight, self._slots = in_flight, asyncio.Semaphore(in_flight)
 
@@ -30,9 +34,9 @@ class Pace:
         async with self._slots:
             yield
 
-    async def wait_for_slot(self, is_strained: bool = True) -> None:
-        """Wait until the next submission may begin; at once if it strains nobody."""
-        if not is_strained:
+    async def wait_for_slot(self, has_controller: bool = True) -> None:
+        """Wait until the next submission may begin."""
+        if not (has_controller or self._is_set):
             return
         now = time.monotonic()
         at = max(now, self._next_at)

@@ -215,10 +215,13 @@ class PollConfig(UserFileModel):
 
 
 class SweepsConfig(UserFileModel):
-    """How large a sweep may be, and how fast its cells go to SLURM."""
+    """How large a sweep may be, and how fast its cells go to SLURM.
+
+    `per_second`: None is 20, and no limit on the embedded cluster.
+    """
 
     max_cells: int = Field(default=10_000, ge=1, le=1_000_000)
-    per_second: float = Field(default=20.0, gt=0, le=1000, strict=False)
+    per_second: float | None = Field(default=None, gt=0, le=1000, strict=False)
     in_flight: int = Field(default=16, ge=1, le=64)
 
 

@@ -25,10 +25,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-async def beats(pacer: pace.Pace, clock: list[float], count: int) -> list[float]:
+async def beats(pacer: pace.Pace, clock: list[float], count: int, has_controller: bool = True) -> list[float]:
     found = []
     for _ in range(count):
-        await pacer.wait_for_slot()
+        await pacer.wait_for_slot(has_controller)
         found.append(round(clock[0] - 100, 3))
     return found
 
@@ -39,13 +39,25 @@ def test_beats_come_as_often_as_they_may(clock: list[float]) -> None:
         assert await beats(pacer, clock, 4) == [0, 0.25, 0.5, 0.75]
         clock[0] += 10
         assert await beats(pacer, clock, 2) == [10.75, 11.0], "a rest saves nothing up"
-        for _ in range(3):
-            await pacer.wait_for_slot(is_strained=False)
-        assert clock[0] == 111.0, "where there is no controller nobody waits"
         pacer.set_bounds(1, 1)
         assert await beats(pacer, clock, 3) == [11.25, 12.25, 13.25], "another pace counts from the next beat"
 
     asyncio.run(story())
+
+
+@pytest.mark.parametrize(
+    ("why", "per_second", "has_controller", "found"),
+    [
+        ("a controller is spared", None, True, [0, 0.05, 0.1]),
+        ("without one nobody is", None, False, [0, 0, 0]),
+        ("what is set holds there", 4, True, [0, 0.25, 0.5]),
+        ("and here", 4, False, [0, 0.25, 0.5]),
+    ],
+)
+def test_what_is_set_holds_everywhere(
+    why: str, per_second: float | None, has_controller: bool, found: list[float], clock: list[float]
+) -> None:
+    assert asyncio.run(beats(pace.Pace(per_second, 1), clock, 3, has_controller)) == found, why
 
 
 def test_no_more_places_than_there_are() -> None:

@@ -577,7 +577,7 @@ def test_changing_how_many_may_run(sweeping: Sweeping) -> None:
 def test_every_submission_of_a_cell_keeps_the_pace(sweeping: Sweeping, monkeypatch: pytest.MonkeyPatch) -> None:
     pace, beats = sweeping.client.server.pace, []
 
-    async def beat(_is_strained: bool) -> None:
+    async def beat(_has_controller: bool) -> None:
         beats.append(1)
 
     monkeypatch.setattr(pace, "wait_for_slot", beat)
@@ -591,7 +591,7 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
 ) -> None:
     here, hold = sweeping.client.server, asyncio.Event()
 
-    async def beat(_is_strained: bool) -> None:
+    async def beat(_has_controller: bool) -> None:
         """As long as many others are to be submitted before."""
         await hold.wait()
 
