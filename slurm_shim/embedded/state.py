@@ -19,23 +19,32 @@ if TYPE_CHECKING:
     Row = Any  # a sqlite3.Row, read like a mapping from column to value
 
 
+# Pythons whose SQLite was seen to use no more of functools than what stands in for it here.
+TRIED = ((3, 11), (3, 12), (3, 13))
+MOST_STATEMENTS = 128
+
+
 def _load_sqlite() -> Any:
     """Load SQLite's own module without what it takes 4 ms to load besides.
 
-    That is what the package adds for dates, and functools, of which it uses the cache of statements.
+    That is what the package adds for dates, and functools, of which it uses the cache of statements. Where anything is
+    not as expected it is the package.
     """
-    pretended: Any = type(sys)("functools")
-    pretended.lru_cache = lambda _size: _keep_statements
-    had = sys.modules.get("functools")
-    sys.modules["functools"] = had or pretended
-    try:
-        import _sqlite3
-    except ImportError:  # a Python that is no CPython
-        sys.modules.pop("functools")
-        import sqlite3 as _sqlite3  # type: ignore[no-redef]
-    if not had:
-        sys.modules.pop("functools", None)
-    return _sqlite3
+    if "functools" not in sys.modules and sys.version_info[:2] in TRIED:
+        pretended: Any = type(sys)("functools")
+        pretended.lru_cache = lambda _size: _keep_statements
+        sys.modules["functools"] = pretended
+        try:
+            import _sqlite3
+
+            return _sqlite3
+        except Exception:
+            sys.modules.pop("_sqlite3", None)
+        finally:
+            sys.modules.pop("functools")
+    import sqlite3
+
+    return sqlite3
 
 
 def _keep_statements(prepare: Callable[[str], Any]) -> Callable[[str], Any]:
@@ -43,6 +52,8 @@ def _keep_statements(prepare: Callable[[str], Any]) -> Callable[[str], Any]:
 
     def find(text: str) -> Any:
         if text not in kept:
+            if len(kept) >= MOST_STATEMENTS:
+                kept.clear()
             kept[text] = prepare(text)
         return kept[text]
 
