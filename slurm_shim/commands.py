@@ -93,6 +93,7 @@ class Slurm:
         self._squeue_nonce = _make_nonce()
         self._known = KnownRows()
         self._known_lock = threading.Lock()
+        self._known_nodes = nodes.KnownNodes()
         self._config: dict[str, str] = {}
         self._clock_s: float | None = None  # the controller's time when the monotonic clock was 0
         self._no_accounting_until = 0.0  # 0: there is, as far as is known
@@ -190,8 +191,8 @@ class Slurm:
             raise
 
     def list_nodes(self) -> list[parse.Node]:
-        """List all nodes, hidden ones too."""
-        return nodes.parse_nodes(self._run_checked(NODES))
+        """List all nodes, hidden ones too; do not change them."""
+        return self._known_nodes.read_nodes(self._run_checked(NODES))
 
     def list_partitions(self) -> list[parse.Partition]:
         """List all partitions, hidden ones too."""

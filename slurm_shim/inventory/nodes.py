@@ -79,7 +79,30 @@ def parse_nodes(text: str) -> list[Node]:
 
     UnreadableAnswer for a line without a name or state.
     """
-    return [_build_node(parse_pairs(line, _NODE_KEY)) for line in text.splitlines() if line.startswith("NodeName=")]
+    return [_parse_node(line) for line in text.splitlines() if line.startswith("NodeName=")]
+
+
+def _parse_node(line: str) -> Node:
+    return _build_node(parse_pairs(line, _NODE_KEY))
+
+
+class KnownNodes:
+    """The nodes of an answer, kept until the next.
+
+    One that reads as before is the same dict. Of what was printed only a hash is kept: of 64 bits, with a seed that
+    nobody outside of this process knows.
+    """
+
+    def __init__(self) -> None:
+        self._by_hash: dict[int, Node] = {}
+
+    def read_nodes(self, text: str) -> list[Node]:
+        """Parse what `parse_nodes` does."""
+        lines = [line for line in text.splitlines() if line.startswith("NodeName=")]
+        before, hashes = self._by_hash, list(map(hash, lines))
+        nodes = [before.get(key) or _parse_node(line) for key, line in zip(hashes, lines, strict=True)]
+        self._by_hash = dict(zip(hashes, nodes, strict=True))
+        return nodes
 
 
 # scontrol(1), NodeName ... State; the suffixes are sinfo(1)'s and older releases'.

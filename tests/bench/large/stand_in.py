@@ -60,7 +60,8 @@ class StandIn:
         self.count, self.began = 0, time.monotonic()
         self.running: set[int] = set()
         (folder / "config").write_text(CONFIG)
-        (folder / "nodes").write_text(build_nodes(nodes))
+        self.free_mb = 58_000
+        self.set_nodes(nodes)
         self.programs.write("squeue", SQUEUE.format(folder=folder))
         self.programs.write("sbatch")
         answers = f'"show config") exec cat {folder}/config;; *"show node") exec cat {folder}/nodes;;'
@@ -76,6 +77,19 @@ class StandIn:
         """How often the queue was asked for."""
         calls = self.folder / "squeue.calls"
         return calls.read_bytes().count(b"\n\n") if calls.exists() else 0
+
+    @property
+    def node_polls(self) -> int:
+        """How often all nodes were asked for."""
+        calls = self.folder / "scontrol.calls"
+        return calls.read_bytes().count(b"\nshow\nnode\n\n") if calls.exists() else 0
+
+    def set_nodes(self, count: int) -> None:
+        """Print so many nodes from now on; each has another amount of free memory than before."""
+        self.free_mb += 1
+        made = self.folder / "nodes.new"
+        made.write_text(build_nodes(count).replace("FreeMem=58000 ", f"FreeMem={self.free_mb} "))
+        made.rename(self.folder / "nodes")
 
     def set_rows(self, count: int) -> None:
         """Print so many jobs from now on; the server has asked once, or is about to."""

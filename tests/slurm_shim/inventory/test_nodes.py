@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from slurm_shim.inventory.nodes import parse_nodes, parse_partitions
+from slurm_shim.inventory.nodes import KnownNodes, parse_nodes, parse_partitions
 from slurm_shim.inventory.reservations import parse_reservations
 from tests import ROOT
 
@@ -29,6 +29,19 @@ def test_nodes() -> None:
         *("vm", "22.05.8", 4.55),
         ["cpu"],
     )
+
+
+def test_only_nodes_that_read_otherwise_are_made_anew() -> None:
+    known, text = KnownNodes(), recorded("nodes")
+    before = known.read_nodes(text)
+    assert before == parse_nodes(text) and len(before) > 1
+    name = before[0]["name"]
+    changed = text.replace(f"NodeName={name} ", f"NodeName={name} Arch=none ", 1)
+    after = known.read_nodes(changed)
+    assert after == parse_nodes(changed) != before
+    assert [now is then for now, then in zip(after, before, strict=True)] == [False] + [True] * (len(before) - 1)
+    assert known.read_nodes(f"{text}{text}") == [*before, *before], "also one that is printed twice"
+    assert known.read_nodes("") == [] and known.read_nodes(text) == before
 
 
 def test_a_reason_cannot_pose_as_another_field() -> None:
