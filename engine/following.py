@@ -6,10 +6,10 @@ Everything is connected before the folders are loaded, so that each document pas
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 
 from engine.open_documents import OpenDocuments
 from store.disk.entries import FileEntry
+from store.disk.kept.kept_files import LoadedFiles
 from store.indexes.jobs import JobIndex
 from store.indexes.simulations import SimulationIndex
 from store.indexes.sweeps import SweepIndex
@@ -41,31 +41,35 @@ def follow_folders(
         if simulation_id is not None:
             opened.mark(Key("simulation", simulation_id))
 
-    def load_jobs(entries: Sequence[FileEntry]) -> None:
+    def load_runs(loaded: LoadedFiles) -> None:
+        for name in loaded.names:
+            follow_run(name, None, None)
+
+    def load_jobs(loaded: LoadedFiles) -> None:
         # At the start these are 100,000, and no document is parsed that has ended.
-        job_index.load(entries)
-        for entry in entries:
-            if entry.facts.sweep is not None:
-                follow_cell(entry.name, None, entry)
+        job_index.load(loaded)
+        columns = map(loaded.get_column, ("sweep", "status", "open"))
+        for name, number, status, is_open in zip(loaded.names, *columns, strict=True):
+            if number is not None:
+                follow_cell(name, number, sweeps.to_cell_state(status, is_open))
 
     def follow_jobs(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         job_index.follow(old, new)
-        follow_cell(name, old, new)
-
-    def follow_cell(name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         numbers = [entry.facts.sweep for entry in (new, old) if entry is not None and entry.facts.sweep is not None]
         if numbers:
-            state = sweeps.to_cell_state(new.facts.status, new.facts.open) if new else None
-            if sweep_index.follow_run(name, state, numbers[0]):
-                # The place of a cell that has ended is free for the next one.
-                opened.mark(Key("sweep", str(numbers[0])))
+            follow_cell(name, numbers[0], sweeps.to_cell_state(new.facts.status, new.facts.open) if new else None)
+
+    def follow_cell(name: str, number: int, state: str | None) -> None:
+        if sweep_index.follow_run(name, state, number):
+            # The place of a cell that has ended is free for the next one.
+            opened.mark(Key("sweep", str(number)))
 
     store.sweeps.listeners.append(follow_sweep)
     for folder in (store.runs, store.jobs):
         folder.add_listener(follow_jobs, load_jobs)
     store.jobs.when_loaded.append(job_index.sort)
     store.simulations.listeners.append(follow_simulation)
-    store.runs.listeners.append(follow_run)
+    store.runs.add_listener(follow_run, load_runs)
     for kind in KINDS:
         if kind.find_open is not None:
             opened.follow_folder(store.by_kind[kind.name], kind)

@@ -441,11 +441,10 @@ async def follow_record(server: Server, record_id: str) -> None:
 MOST_LISTED = 10_000
 
 
-def list_history(server: Server, limit: int) -> list[dict[str, Any]]:
+async def list_history(server: Server, limit: int) -> list[dict[str, Any]]:
     """List the jobs submitted through Sluice, newest first."""
-    return [
-        srunx.to_history_json(entry) for entry in server.job_index.list_newest(limit if limit >= 0 else MOST_LISTED)
-    ]
+    found = await server.job_index.list_newest(limit if limit >= 0 else MOST_LISTED)
+    return list(map(srunx.to_history_json, found))
 
 
 def compute_history_stats(server: Server, from_: str | None, to: str | None) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from __future__ import annotations
 import heapq
 import math
 import time
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable
 from typing import Any
 
 from store.disk.entries import FileEntry
 from store.disk.folders import Folder
+from store.disk.kept.kept_files import LoadedFiles
 from store.kinds import Key, Kind, OpenDocument
 from store.rules.jobs.lost import SOUGHT_S
 
@@ -47,10 +48,10 @@ class OpenDocuments:
             else:
                 self.put(Key(kind.name, name), document)
 
-        def load(entries: Sequence[FileEntry]) -> None:
-            for entry in entries:
-                if (document := find_open(entry)) is not None:
-                    self.put(Key(kind.name, entry.name), document)
+        def load(loaded: LoadedFiles) -> None:
+            for name, is_open in zip(loaded.names, loaded.get_column("open"), strict=True):
+                if is_open:
+                    follow(name, None, folder.get_entry(name))
 
         folder.add_listener(follow, load)
 
@@ -182,10 +183,10 @@ class LostDocuments:
                 self._lost.setdefault(facts.cluster, {})[key] = math.inf if facts.open else facts.completed or 0.0
                 self.search_at.pop(facts.cluster, None)
 
-        def load(entries: Sequence[FileEntry]) -> None:
-            for entry in entries:
-                if entry.facts.lost:
-                    follow(entry.name, None, entry)
+        def load(loaded: LoadedFiles) -> None:
+            for name, is_lost in zip(loaded.names, loaded.get_column("lost"), strict=True):
+                if is_lost:
+                    follow(name, None, folder.get_entry(name))
 
         folder.add_listener(follow, load)
 

@@ -20,10 +20,10 @@ from store.collecting import pause_collecting
 from store.config import config_file, profiles
 from store.config.configuration import SYSTEM, Configuration
 from store.disk import archive, owners
-from store.disk.checkpoint import Checkpoint
 from store.disk.entries import FileEntry, FindWarnings, Parse, Summary
 from store.disk.files import FOLDER_MODE, Files
 from store.disk.folders import Folder, ProblemListener
+from store.disk.kept.checkpoint import Checkpoint
 from store.disk.locks import LOCK_NAME, WAIT_S, Lock, acquire_lock
 from store.disk.reading import read_file
 from store.disk.watch import StartTask, Watch

@@ -21,6 +21,7 @@ from engine.notify.webhooks import Sender
 from engine.tasks import StartTask, wait_for_event
 from store import errors
 from store.disk.entries import FileEntry
+from store.disk.kept.kept_files import LoadedFiles
 from store.indexes.jobs import JobIndex
 from store.indexes.sweeps import SweepIndex
 from store.rules import deliveries, endpoints, states, sweeps, watches
@@ -72,7 +73,7 @@ class Notifications:
         store.watches.listeners.append(self._watch_changed)
         store.deliveries.listeners.append(self._follow_delivery)
         for folder in (store.runs, store.jobs):
-            folder.listeners.append(self._follow_jobs)
+            folder.add_listener(self._follow_jobs, self._load_jobs)
         store.sweeps.listeners.append(lambda name, _old, _new: self._mark_changed("sweep_run", name))
 
     # Indexes that follow the files.
@@ -81,6 +82,11 @@ class Notifications:
         if (kind, target) in self.open_watches:
             self.changed.add((kind, target))
             self.wake.set()
+
+    def _load_jobs(self, loaded: LoadedFiles) -> None:
+        if self.open_watches:
+            for entry in loaded.entries:
+                self._follow_jobs(entry.name, None, entry)
 
     def _follow_jobs(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         if not self.open_watches:

@@ -53,7 +53,7 @@ class Sources(NamedTuple):
     nodes: Sequence[Node]
     partitions: Sequence[Partition]
     workflows: Sequence[str]
-    runs: Sequence[tuple[str, Any]]  # id and facts
+    runs: Sequence[Sequence[str]]  # columns: id, workflow, status
     accounts: Mapping[str, Sequence[str]]  # of each user of accounting
     job_texts: TextCache
     user_texts: TextCache
@@ -84,7 +84,7 @@ def _collect_sources(server: Server, accounts: Mapping[str, Sequence[str]], type
     cluster, since = server.cluster, (time.time() - jobs.LISTED_S) // job_list.STEP_S * job_list.STEP_S
     snapshot, store = cluster.snapshot, server.store
     rows = queue_view.get_view(server, cluster).list_rows(server, cluster, since, None)
-    runs = [(entry.name, entry.facts) for entry in store.runs.iterate_entries()] if "runs" in types else []
+    runs = server.run_list.copy_columns()
     return Sources(
         rows, snapshot.nodes, snapshot.partitions, store.workflows.list_names(), runs, accounts,
         server.job_texts, server.user_texts, server.run_texts,
@@ -239,19 +239,18 @@ def list_workflows(sources: Sources) -> Shelf:
 
 def list_runs(sources: Sources) -> Shelf:
     """List the runs that are not archived."""
-    runs = sources.runs
-    _facts, texts = sources.run_texts.list_texts(sources.run_version, lambda: list(runs), read_run)
+    names, workflows, statuses = sources.runs
+
+    def list_told() -> list[tuple[str, Any]]:
+        return list(zip(names, zip(workflows, statuses, strict=True), strict=True))
+
+    told, texts = sources.run_texts.list_texts(sources.run_version, list_told, lambda run: (*run, "run"))
 
     def describe(place: int) -> Found:
-        run_id, facts = runs[place]
-        return Found(run_id, facts.group, f"Run of {facts.group}, {facts.status}", f"workflows/runs/{run_id}")
+        run_id, (workflow, status) = names[place], told[place]
+        return Found(run_id, workflow, f"Run of {workflow}, {status}", f"workflows/runs/{run_id}")
 
     return Shelf(texts, describe)
-
-
-def read_run(facts: Any) -> Fields:
-    """Read what is searched of a run."""
-    return facts.group, facts.status, "run"
 
 
 SHELVES: dict[str, Callable[[Sources], Shelf]] = {

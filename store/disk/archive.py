@@ -34,6 +34,7 @@ from store.disk import owners
 from store.disk.entries import FileEntry
 from store.disk.files import Files
 from store.disk.folders import Folder
+from store.disk.kept.kept_files import LoadedFiles
 from store.disk.reading import read_slice_blocking
 from store.documents import Retention
 from store.errors import Changed, NotFound, StoreError, StoreUnavailable, from_os_error
@@ -292,17 +293,23 @@ class Archive:
 
     # Choosing what to move.
 
-    def _load_runs(self, entries: Sequence[FileEntry]) -> None:
+    def _load_runs(self, loaded: LoadedFiles) -> None:
         """Note many runs that were not there before."""
         ended = []
-        for entry in entries:
-            facts = entry.facts
-            if facts.sweep is not None:
-                self._follow_run(entry.name, None, entry)
-            elif not facts.open and facts.completed is not None:
-                ended.append((facts.completed, entry.name))
+        columns = map(loaded.get_column, ("open", "completed", "sweep", "status"))
+        for name, is_open, completed, sweep, status in zip(loaded.names, *columns, strict=True):
+            if sweep is not None:
+                self._note_cell(name, sweep, "" if is_open else status)
+            elif not is_open and completed is not None:
+                ended.append((completed, name))
         if ended:
             self._ended_runs.extend(*zip(*ended, strict=True))
+
+    def _note_cell(self, name: str, sweep: int, status: str) -> None:
+        """Note a cell of a sweep with its status, "" while it is not over."""
+        cells = self._cells.setdefault(sweep, {})
+        cells.pop(name, None)
+        cells[name] = sys.intern(status)
 
     def _follow_run(self, name: str, old: FileEntry | None, new: FileEntry | None) -> None:
         """Note runs and cells that ended, as candidates for a move."""
@@ -311,12 +318,12 @@ class Archive:
             if facts is None:
                 continue
             if facts.sweep is not None:
-                cells = self._cells.setdefault(facts.sweep, {})
-                cells.pop(name, None)
                 if there:
-                    cells[name] = "" if facts.open else sys.intern(facts.status)
-                elif not cells:
-                    del self._cells[facts.sweep]
+                    self._note_cell(name, facts.sweep, "" if facts.open else facts.status)
+                elif (cells := self._cells.get(facts.sweep)) is not None:
+                    cells.pop(name, None)
+                    if not cells:
+                        del self._cells[facts.sweep]
             elif not facts.open and facts.completed is not None:
                 (self._ended_runs.add if there else self._ended_runs.drop)(facts.completed, name)
 

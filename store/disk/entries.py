@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import os
 import struct
 import zlib
 from collections.abc import Callable
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from store.disk.compression import Packer
-from store.disk.reading import Stamp, read_file, to_stamp
+from store.disk.reading import Stamp, read_file
 from store.errors import Changed, Conflict, StoreUnavailable
 
 FILE_LIMIT_BYTES = 16_000_000
@@ -57,12 +56,16 @@ class EntrySource(Protocol):
     packer: Packer
     parse: Parse
     path: Path
-    filenames: dict[str, str]
-    file_states: dict[str, FileState]
 
     @property
     def recent(self) -> Recent:
         """What is at hand of the entries."""
+
+    def get_entry(self, name: str) -> FileEntry:
+        """Return the entry of this name that is in force."""
+
+    def find_file(self, entry: FileEntry) -> tuple[str, bytes | None]:
+        """Return name and mark of an entry's file; no mark if it is of another one."""
 
 
 class FileEntry:
@@ -72,7 +75,7 @@ class FileEntry:
     likely to be written again soon that is not worth its time.
     """
 
-    __slots__ = ("_document", "_facts", "_folder", "kept", "name", "summary", "warnings")
+    __slots__ = ("__weakref__", "_document", "_facts", "_folder", "kept", "name", "summary", "warnings")
 
     def __init__(self, folder: EntrySource, name: str, data: bytes, document: Any, *, is_packed: bool = True) -> None:
         self._folder = folder
@@ -87,13 +90,18 @@ class FileEntry:
             self.pack()
 
     @classmethod
-    def from_kept(cls, folder: EntrySource, name: str, kept: KeptBytes, facts: Any) -> FileEntry:
+    def from_kept(cls, folder: EntrySource, name: str, kept: KeptBytes) -> FileEntry:
         """Make the entry of a file that was read before, from kept bytes."""
         self = cls.__new__(cls)
-        self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, facts
+        self._folder, self.name, self.summary, self._document, self._facts = folder, name, None, None, None
         self.kept = kept
         self.warnings = ()
         return self
+
+    @property
+    def place(self) -> Place:
+        """Where the document stands, in all its versions."""
+        return Place(self._folder, self.name)
 
     @property
     def etag(self) -> str:
@@ -127,11 +135,10 @@ class FileEntry:
         Raises StoreUnavailable.
         """
         folder = self._folder
-        filename = folder.filenames.get(self.name, "")
-        state = folder.file_states.get(filename)
-        if state is not None and state.entry is self:
+        filename, mark = folder.find_file(self)
+        if mark is not None:
             data, stamp = read_file(folder.path / filename, FILE_LIMIT_BYTES)
-            if pack_stamp(stamp) == state.mark:
+            if pack_stamp(stamp) == mark:
                 return data
         raise StoreUnavailable(errno.EIO, f"what was kept of {folder.path.name}/{filename} is lost")
 
@@ -172,15 +179,27 @@ class FileEntry:
             return self.kept == before.kept
         return before.has_data(self.data)
 
-    def hold(self) -> None:
+    def hold(self, facts: Any = None) -> None:
         """Keep the facts, and the document once it is parsed, until the release."""
-        self._facts = self.facts
+        self._facts = self.facts if facts is None else facts
 
     def release(self) -> None:
         """Stop keeping facts and document, but for one that stays parsed."""
         self._facts = None
         if not self._folder.keep:
             self._document = None
+
+
+class Place(NamedTuple):
+    """Where a document stands, whatever version it is of."""
+
+    folder: Any  # something with `get_entry`
+    name: str
+
+    @property
+    def source(self) -> Any:
+        """The entry that is in force. Raises NotFound."""
+        return self.folder.get_entry(self.name)
 
 
 class Unpacking(Protocol):
@@ -249,26 +268,6 @@ class FileState:
             }
             for problem in self.list_problems()[:PROBLEMS_PER_FILE]
         ]
-
-
-def compare_folder(path: Path, known: dict[str, FileState], parse_filename: Callable[[str], str | None]) -> list[str]:
-    """List the files of a folder that differ from these states.
-
-    Takes what it finds out of `known`. Blocks.
-    """
-    differing = []
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if parse_filename(entry.name) is None:
-                continue
-            state = known.pop(entry.name, None)
-            try:
-                same = state is not None and state.mark == pack_stamp(to_stamp(entry.stat(follow_symlinks=False)))
-            except FileNotFoundError:
-                same = False
-            if not same:
-                differing.append(entry.name)
-    return sorted(differing) + list(known)
 
 
 def describe_reason(problem: dict[str, Any]) -> str:

@@ -14,10 +14,9 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,6 @@ from pydantic import BaseModel
 
 from store.disk import owners
 from store.disk.batches import Line
-from store.disk.compression import Packer
 from store.disk.entries import (
     FILE_LIMIT_BYTES,
     FileEntry,
@@ -36,11 +34,12 @@ from store.disk.entries import (
     build_unread_state,
     build_wrong_state,
     check_change,
-    compare_folder,
     format_now,
     pack_stamp,
 )
+from store.disk.file_index import FileIndex
 from store.disk.files import Files, check_name
+from store.disk.kept.kept_files import LoadedFiles
 from store.disk.name_locks import NameLock
 from store.disk.reading import read_file, to_stamp
 from store.disk.recent import PARSED_BYTES, RecentEntries
@@ -65,15 +64,17 @@ log = logging.getLogger("sluice.store")
 # A change this young may be followed by another one that the file's time does not tell apart (the kernel's tick).
 YOUNG_NS = 50_000_000
 REFRESH_BATCH = 100
+# Files that are compared in a thread in one go: some 2 ms, after which others have the interpreter.
+COMPARED_AT_ONCE = 500
 # From this size on an entry is made in a thread.
 LARGE_BYTES = 100_000
 
 Listener = Callable[[str, FileEntry | None, FileEntry | None], None]
-Loader = Callable[[Sequence[FileEntry]], None]
+Loader = Callable[[LoadedFiles], None]
 ProblemListener = Callable[[str, list[dict[str, Any]]], None]
 
 
-class Folder:
+class Folder(FileIndex):
     """The files of one folder by name.
 
     `suffixes` are the endings that count, in any case, the first is the one for new files; without any all count, and
@@ -103,24 +104,14 @@ class Folder:
         parsed_bytes: int = PARSED_BYTES,
         mount_root: Path | None = None,
     ) -> None:
-        self.path = path
-        self.kind = kind
-        self.files = files
+        super().__init__(path, kind, files, suffixes[0] if suffixes else ending, mount)
         self.parse = parse
         self.suffixes = suffixes
         self.only = only
-        self.ending = suffixes[0] if suffixes else ending
         self.summary = summary
         self.find_warnings = find_warnings
-        self.mount = mount
         self.facts = facts
         self.keep = keep
-        self.packer = Packer()
-        self.version = 0  # grows with every change
-        self.file_states: dict[str, FileState] = {}
-        self.wrong_files: dict[str, set[str]] = {}  # by name: another file may have the name too
-        self.doubtful_files: dict[str, str] = {}  # since when they have warnings
-        self.filenames: dict[str, str] = {}
         self.listeners: list[Listener] = []
         self.loaders: dict[Listener, Loader] = {}  # see `add_listener`
         self.when_loaded: list[Callable[[], None]] = []  # called once, when the store has loaded all folders
@@ -141,67 +132,6 @@ class Folder:
         """Add a listener, and what takes many new files in its place at once."""
         self.listeners.append(listener)
         self.loaders[listener] = load
-
-    # Reading: memory only, or a part of a segment.
-
-    def get_entry(self, name: str) -> FileEntry:
-        """Return the entry of this name. Raises NotFound."""
-        state = self.file_states.get(self.filenames.get(name, ""))
-        if state is None or state.entry is None:
-            raise NotFound(self.kind, name)
-        return state.entry
-
-    def get(self, name: str) -> Any:
-        """Return the document, not to be changed in place. Raises NotFound."""
-        return self.get_entry(name).document
-
-    def get_raw(self, name: str) -> tuple[bytes, str]:
-        """Return the bytes in force and their sha256. Raises NotFound."""
-        entry = self.get_entry(name)
-        return entry.data, entry.etag
-
-    def list_names(self) -> list[str]:
-        """List all names in alphabetical order."""
-        return sorted(entry.name for entry in self.iterate_entries())
-
-    def iterate_entries(self) -> Iterator[FileEntry]:
-        """Iterate over all entries, in no order."""
-        return (state.entry for state in self.file_states.values() if state.entry is not None)
-
-    def list_problems(self) -> list[dict[str, Any]]:
-        """List what is wrong: path (below the store), line, column, reason …
-
-        Several problems of one file are several rows.
-        """
-        filenames = sorted({*chain.from_iterable(self.wrong_files.values()), *self.doubtful_files})
-        return [row for filename in filenames for row in self._list_file_problems(filename)]
-
-    def list_unread(self) -> list[str]:
-        """List the files that could not be read this time."""
-        wrong = chain.from_iterable(self.wrong_files.values())
-        return [filename for filename in wrong if self.file_states[filename].is_unread]
-
-    def describe_problems(self, name: str) -> str:
-        """Describe what is wrong with the file of this name; "" if nothing is."""
-        return "; ".join(
-            f"{row['path']}, line {row['line'] or 1}, column {row['column'] or 1}: {row['reason']}"
-            for filename in sorted(self.wrong_files.get(name, ()))
-            for row in self._list_file_problems(filename)
-        )
-
-    def _list_file_problems(self, filename: str) -> list[dict[str, Any]]:
-        state = self.file_states.get(filename)
-        if state is None:
-            return []
-        since = state.since or self.doubtful_files.get(filename)
-        return state.build_problem_rows(self.files.display_path(self.path / filename), since, self.mount)
-
-    def __contains__(self, name: str) -> bool:
-        state = self.file_states.get(self.filenames.get(name, ""))
-        return state is not None and state.entry is not None
-
-    def __len__(self) -> int:
-        return len(self.filenames)
 
     # Writing: the disk first, then the index.
 
@@ -247,7 +177,7 @@ class Folder:
     async def _delete(self, name: str, if_match: str | None) -> None:
         async with self._lock_name(name):
             filename = await self._find_filename(name)
-            state = check_change(self.file_states.get(filename), self.kind, name, if_match)
+            state = check_change(self.find_state(filename), self.kind, name, if_match)
             if state is None:
                 raise NotFound(self.kind, name)
             await self._run_on_disk(filename, self.files.delete(self.path / filename, self.run_writing))
@@ -267,12 +197,13 @@ class Folder:
         facts = entry.facts
         async with self._lock_name(name):
             filename = await self._find_filename(name)
-            if new and filename in self.file_states:
+            seen = self.find_state(filename)
+            if new and seen is not None:
                 raise Exists(self.kind, name)
-            check_change(self.file_states.get(filename), self.kind, name, if_match)
+            check_change(seen, self.kind, name, if_match)
             act = self.files.create if new else self.files.write
-            seen = await self._run_on_disk(filename, act(self.path / filename, data, self.run_writing, line))
-            await self._index_write(filename, FileState(entry, pack_stamp(seen)))
+            stamp = await self._run_on_disk(filename, act(self.path / filename, data, self.run_writing, line))
+            await self._index_write(filename, FileState(entry, pack_stamp(stamp)))
             if isinstance(document, BaseModel) and not self.keep:
                 self.recent.keep(entry, document, len(data), facts)
                 if not entry.is_packed and (packing := self.recent.note_written(entry, len(data))) is not None:
@@ -313,7 +244,7 @@ class Folder:
         """Return the file for this name, refreshed if it changed on disk."""
         # One that is refused may have another ending than a new one gets.
         wrong = sorted(self.wrong_files.get(name, ()))
-        filename = self.filenames.get(name) or next(iter(wrong), self.choose_filename(name))
+        filename = self.get_filename(name) or next(iter(wrong), self.choose_filename(name))
         if self._has_changed(filename) if self.mount_root is None else await self._look_for_change(filename):
             await self.refresh([filename])
         return filename
@@ -348,7 +279,7 @@ class Folder:
     def read_files(self, filenames: Iterable[str]) -> None:
         """Read these files in the calling thread; for the start."""
         names = list(filenames)
-        files = ((filename, self.file_states.get(filename)) for filename in names)
+        files = ((filename, self.find_state(filename)) for filename in names)
         for filename, state in zip(names, self._examine_files(files), strict=True):
             self._install(filename, state)
 
@@ -373,7 +304,7 @@ class Folder:
         waiting, turn = deque(filenames), Turn()
         while waiting and self.files.describe_loss(self.path) is None:  # what lies there now is another store's
             now = [waiting.popleft() for _ in range(min(REFRESH_BATCH, len(waiting)))]
-            before = [(name, self.file_states.get(name)) for name in now if self.parse_filename(name) is not None]
+            before = [(name, self.find_state(name)) for name in now if self.parse_filename(name) is not None]
             states = await self.run_disk(list, self._examine_files(before), patience_s=mount_calls.LONG_PATIENCE_S)
             for (filename, seen), state in zip(before, states, strict=True):
                 await turn.yield_in_time()
@@ -426,27 +357,40 @@ class Folder:
 
     def _has_changed(self, filename: str) -> bool:
         """Tell whether the file on disk differs from the index."""
-        state = self.file_states.get(filename)
+        state, kept_name = self.file_states.get(filename), self.find_kept_name(filename)
         try:
             now = pack_stamp(to_stamp(os.lstat(f"{self.path}/{filename}")))
         except OSError:
-            return state is not None
-        return state is None or state.mark != now
+            return state is not None or kept_name is not None
+        return now != (self.kept.get_mark(kept_name) if kept_name is not None else state and state.mark)
 
     async def find_differing(self) -> list[str]:
         """List the folder and return the files that differ from the index.
 
         Raises OSError when the folder cannot be listed.
         """
-        known = dict(self.file_states)
-        return await self.select_changed(await self.run_disk(compare_folder, self.path, known, self.parse_filename))
+        listed = await self.run_disk(os.listdir, self.path)
+        differing = await self.run_disk(self._list_missing, listed)
+        for at in range(0, len(listed), COMPARED_AT_ONCE):
+            differing += await self.run_disk(self._compare_files, listed[at : at + COMPARED_AT_ONCE])
+        return await self.select_changed(sorted(differing))
+
+    def _list_missing(self, listed: Iterable[str]) -> list[str]:
+        """List the known files that are not listed; takes long for many."""
+        found, kept = set(listed), [name + self.ending for name in list(self.kept)]
+        return [filename for filename in (*list(self.file_states), *kept) if filename not in found]
+
+    def _compare_files(self, filenames: Iterable[str]) -> list[str]:
+        """List those of these files that count and differ from the index. Blocks."""
+        return [name for name in filenames if self.parse_filename(name) is not None and self._has_changed(name)]
 
     def list_files(self, *, unknown: bool = False) -> list[str]:
         """List the names of all files that count, or of unknown ones, sorted."""
-        known = self.file_states if unknown else ()
-        with os.scandir(self.path) as entries:
-            names = [entry.name for entry in entries if entry.name not in known]
-        return sorted(name for name in names if self.parse_filename(name) is not None)
+        listed = os.listdir(self.path)  # noqa: PTH208 - a path for each takes many times as long
+        names = [name for name in listed if self.parse_filename(name) is not None]
+        if unknown:
+            names = [name for name in names if name not in self.file_states and self.find_kept_name(name) is None]
+        return sorted(names)
 
     def _examine(self, filename: str, seen: FileState | None) -> FileState | None:
         """Read the file's state, given the state that was `seen` before.
@@ -523,7 +467,7 @@ class Folder:
         """
         if state is None or state.entry is None:
             return state
-        other = self.filenames.get(state.entry.name, filename)
+        other = self.get_filename(state.entry.name) or filename
         if other != filename:
             reason = f"{other} already has the name '{state.entry.name}'"
             state = build_wrong_state(seen, state.mark, [{"loc": (), "msg": reason}])
@@ -548,7 +492,7 @@ class Folder:
             log.warning("%s: %s", self.files.display_path(self.path / filename), describe_problem(dict(problems[0])))
         if problems != before:
             for listener in self.problem_listeners:
-                listener(self.files.display_path(self.path / filename), self._list_file_problems(filename))
+                listener(self.files.display_path(self.path / filename), self.list_file_problems(filename))
         if (seen.entry if seen else None) is not (state.entry if state else None) or problems != before:
             self.version += 1
 
@@ -562,17 +506,17 @@ class Folder:
             if not self.wrong_files[name]:
                 del self.wrong_files[name]
 
-    def notify_loaded(self, entries: list[FileEntry]) -> None:
+    def notify_loaded(self, loaded: LoadedFiles) -> None:
         """Tell the listeners of files that are new, all at once where they can."""
-        self.version += len(entries)
+        self.version += len(loaded.names)
         for listener in self.listeners:
             load = self.loaders.get(listener)
-            for entry in entries if load is None else ():
-                self._call_listener(listener, entry.name, None, entry)
             if load is not None:
-                self._call_listener(load, entries)
-        for entry in entries:
-            entry.release()
+                self._call_listener(load, loaded)
+            else:
+                for entry in loaded.entries:
+                    self._call_listener(listener, entry.name, None, entry)
+        loaded.release()
 
     def _call_listener(self, listener: Callable[..., None], *change: Any) -> None:
         """Call a listener; one that fails is logged and stops nobody."""
@@ -580,4 +524,5 @@ class Folder:
             listener(*change)
         except Exception:
             # One listener's defect must not keep the index from following the disk.
-            log.exception("a listener failed on %s '%s'", self.kind, change[0])
+            what = change[0].names[0] if isinstance(change[0], LoadedFiles) else change[0]
+            log.exception("a listener failed on %s '%s'", self.kind, what)

@@ -6,12 +6,16 @@ stored.
 
 from __future__ import annotations
 
+import asyncio
 import operator
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import compress
 from typing import Any, NamedTuple, Protocol
 
+from store.disk.entries import Place
+from store.disk.kept.kept_files import LoadedFiles
 from store.documents import Attempt, JobRecord, Run, RunJob
 from store.errors import Invalid, make_problem
 from store.indexes.bodies import ITEM_BYTES, BoundedCache
@@ -205,12 +209,13 @@ def restore_facts(row: list[Any]) -> Facts:
     """Return the facts that were turned to JSON in the meantime."""
     *fields, jobs, report = row
     restored = None if report is None else reports.restore_summary(report)
-    submitted_jobs = tuple([make_tuple(SubmittedJob, (*first, tuple(numbers))) for *first, numbers in jobs])
-    return make_tuple(Facts, (*fields, submitted_jobs, restored))
+    return Facts._make((*fields, tuple(map(restore_job, jobs)), restored))
 
 
-# `_make` of a named tuple, which takes twice as long.
-make_tuple: Callable[..., Any] = tuple.__new__
+def restore_job(row: list[Any]) -> SubmittedJob:
+    """Return the job that was turned to JSON in the meantime."""
+    *fields, numbers = row
+    return SubmittedJob._make((*fields, tuple(numbers)))
 
 
 def _list_attempts(run: Run) -> list[Attempt]:
@@ -245,12 +250,19 @@ class Source(Protocol):
     """Where the index reads a document when it is asked about its jobs."""
 
     @property
+    def place(self) -> Any:
+        """The Place where it is found, in all its versions."""
+
+    @property
     def document(self) -> Any:
         """The run or single job."""
 
     @property
     def facts(self) -> Any:
         """Its facts."""
+
+    def parse(self) -> Any:
+        """Return a document of the caller's own; safe in any thread."""
 
 
 class JobSource(NamedTuple):
@@ -263,15 +275,6 @@ class JobSource(NamedTuple):
     source: Source
 
 
-class Holder:
-    """Where the source of a document stands, whatever version it is of."""
-
-    __slots__ = ("source",)
-
-    def __init__(self, source: Source | None) -> None:
-        self.source: Any = source  # a Source, once it is followed
-
-
 class JobIndex:
     """The submitted jobs by cluster and id, by submission and by end.
 
@@ -280,11 +283,10 @@ class JobIndex:
 
     def __init__(self) -> None:
         self.version = 0
-        self._holders: dict[Source, Holder] = {}  # of documents with jobs
-        self._jobs: dict[str, Holder] = {}
+        self._jobs: dict[str, Place] = {}
         self._whole_ids: dict[str, str] = {}  # by the key of a part's own number
-        self._by_submission = Timeline("BdO")  # columns: outcome, running time (-1 for none), holder
-        self._by_end = Timeline("O")  # column: holder
+        self._by_submission = Timeline("BdO")  # columns: outcome, running time (-1 for none), place
+        self._by_end = Timeline("O")  # column: place
         self._recent_entries = BoundedCache(RECENT_BYTES)  # by source: entries by job id
 
     def follow(self, old: Source | None, new: Source | None) -> None:
@@ -296,48 +298,52 @@ class JobIndex:
         if old is None or new is None or operator.ne(*list_changed_entries(old.document, new.document)):
             self.version += 1
         was, now = _list_jobs(before), _list_jobs(after)
-        holder = (self._holders.pop(old, None) if old else None) or Holder(None)
+        place = (new or old).place  # type: ignore[union-attr]
         self._recent_entries.drop(old)
-        self._remove_jobs(holder, was - now)
-        holder.source = new
-        if new is not None and now:
-            self._holders[new] = holder
-        self._add_jobs(holder, now - was)
+        self._remove_jobs(place, was - now)
+        self._add_jobs(place, now - was)
 
-    def load(self, sources: Iterable[Source]) -> None:
-        """Follow sources of documents that were not there before."""
-        submitted: list[tuple[Any, ...]] = []
-        ended: list[tuple[Any, ...]] = []
-        known = self._jobs
-        for source in sources:
-            facts: Facts = source.facts
-            if not facts.jobs:
-                continue
-            self._holders[source] = holder = Holder(source)
-            for job in facts.jobs:
-                job_id, started, end, runtime_s, outcome, numbers = job
-                key = f"{facts.cluster} {job_id}"
-                if key in known or numbers:
-                    self._note_job(key, job, holder)
-                else:
-                    known[key] = holder
-                submitted.append((started, key, outcome, -1.0 if runtime_s is None else runtime_s, holder))
-                if end is not None:
-                    ended.append((end, key, holder))
+    def load(self, loaded: LoadedFiles) -> None:
+        """Follow documents that were not there before."""
+        keys: list[str] = []
+        places: list[Place] = []
+        jobs: list[Any] = []
+        columns = loaded.names, loaded.get_column("cluster"), loaded.get_column("jobs")
+        for name, cluster, own in zip(*columns, strict=True):
+            place = Place(loaded.folder, name)
+            for job in own:
+                keys.append(f"{cluster} {job[0]}")
+                places.append(place)
+            jobs += own
+        if not jobs:
+            return
         self.version += 1
-        for timeline, rows in ((self._by_submission, submitted), (self._by_end, ended)):
-            if rows:
-                timeline.extend(*zip(*rows, strict=True))
+        _, submitted, ended, runtimes_s, outcomes, numbers = zip(*jobs, strict=True)
+        runtimes_s = tuple([-1.0 if runtime_s is None else runtime_s for runtime_s in runtimes_s])
+        self._by_submission.extend(submitted, keys, outcomes, runtimes_s, places)
+        have_ended = [at is not None for at in ended]
+        self._by_end.extend(*(compress(column, have_ended) for column in (ended, keys, places)))
+        newest = dict(zip(keys, places, strict=True))
+        if len(newest) == len(keys) and not any(numbers) and self._jobs.keys().isdisjoint(newest):
+            self._jobs.update(newest)
+            return
+        # Ids that came more than once, the newest job last, or parts with numbers of their own.
+        rows = list(zip(keys, map(restore_job, jobs), places, strict=True))
+        rows.sort(key=lambda row: row[1].submitted)
+        for key, job, _ in rows:
+            self._note_parts(key, job)
+        for key, job, place in {row[0]: row for row in rows}.values():
+            self._note_job(key, job, place)
 
     def sort(self) -> None:
         """Sort what was loaded, before anybody asks."""
         self._by_submission.sort()
         self._by_end.sort()
 
-    def _remove_jobs(self, holder: Holder, jobs: set[tuple[str, SubmittedJob]]) -> None:
+    def _remove_jobs(self, place: Place, jobs: set[tuple[str, SubmittedJob]]) -> None:
         """Remove jobs as they were, by key."""
         for key, job in jobs:
-            if self._jobs.get(key) is holder:
+            if self._jobs.get(key) == place:
                 del self._jobs[key]
             for number in job.numbers:
                 self._whole_ids.pop(_join_key(_split_cluster(key), str(number)), None)
@@ -345,24 +351,28 @@ class JobIndex:
             if job.ended is not None:
                 self._by_end.drop(job.ended, key)
 
-    def _add_jobs(self, holder: Holder, jobs: set[tuple[str, SubmittedJob]]) -> None:
+    def _add_jobs(self, place: Place, jobs: set[tuple[str, SubmittedJob]]) -> None:
         """Add jobs by key."""
         for key, job in jobs:
-            self._note_job(key, job, holder)
-            self._by_submission.add(job.submitted, key, *_pick_columns(job), holder)
+            self._note_job(key, job, place)
+            self._note_parts(key, job)
+            self._by_submission.add(job.submitted, key, *_pick_columns(job), place)
             if job.ended is not None:
-                self._by_end.add(job.ended, key, holder)
+                self._by_end.add(job.ended, key, place)
 
-    def _note_job(self, key: str, job: SubmittedJob, holder: Holder) -> None:
-        """Note where a job with this key is, and its parts."""
+    def _note_job(self, key: str, job: SubmittedJob, place: Place) -> None:
+        """Note where the newest job with this key is."""
         known = self._jobs.get(key)
         if known is None or self._is_later(job, known):
-            self._jobs[key] = holder
+            self._jobs[key] = place
+
+    def _note_parts(self, key: str, job: SubmittedJob) -> None:
+        """Note the numbers of the parts of a job with this key."""
         for number in job.numbers:
             self._whole_ids[_join_key(_split_cluster(key), str(number))] = job.job_id
 
     @staticmethod
-    def _is_later(sent: SubmittedJob, other: Holder) -> bool:
+    def _is_later(sent: SubmittedJob, other: Place) -> bool:
         """Tell whether this is the newest job with its id.
 
         A cluster that was set up anew counts from 1 again.
@@ -372,8 +382,8 @@ class JobIndex:
 
     def find_source(self, cluster: str, job_id: str) -> Source | None:
         """Return the source of the cluster's job with this id; None if unknown."""
-        holder = self._jobs.get(_join_key(cluster, job_id))
-        return None if holder is None else holder.source
+        place = self._jobs.get(_join_key(cluster, job_id))
+        return None if place is None else place.source
 
     def get(self, cluster: str, job_id: str) -> JobEntry | None:
         """Return the cluster's job with this id; None if not from here."""
@@ -416,12 +426,22 @@ class JobIndex:
         """Return the job with this id from the source's document, which has it."""
         return self._load_entries(source)[job_id]
 
-    def list_newest(self, limit: int | None = None) -> list[JobEntry]:
-        """List at most `limit` jobs, last submitted first."""
+    async def list_newest(self, limit: int | None = None) -> list[JobEntry]:
+        """List at most `limit` jobs, last submitted first.
+
+        Their documents are read and parsed in a thread, some at a time.
+        """
         last = len(self._by_submission)
         first = 0 if limit is None else last - min(limit, last)
-        chosen = zip(self._by_submission.keys[first:], self._by_submission.get_column(2)[first:], strict=True)
-        return [self.build_entry(holder.source, _split_job_id(key)) for key, holder in reversed(list(chosen))]
+        rows = zip(self._by_submission.keys[first:], self._by_submission.get_column(2)[first:], strict=True)
+        chosen = [(_split_job_id(key), place.source) for key, place in reversed(list(rows))]
+        found: dict[Source, Any] = {source: self._recent_entries.get(source) for _, source in chosen}
+        missing = [source for source, entries in found.items() if entries is None]
+        for at in range(0, len(missing), SOURCES_PER_STEP):
+            some = missing[at : at + SOURCES_PER_STEP]
+            read = await asyncio.to_thread(_read_entries, some)
+            found |= {source: self._keep_entries(source, made) for source, made in zip(some, read, strict=True)}
+        return [found[source][job_id] for job_id, source in chosen]
 
     def list_ended_since(self, since: str, cluster: str) -> list[JobSource]:
         """List the cluster's jobs that ended at or after this time.
@@ -431,8 +451,8 @@ class JobIndex:
         first = self._by_end.count_before(_parse_time(since or None) or 0.0)
         late = zip(self._by_end.keys[first:], self._by_end.get_column(0)[first:], strict=True)
         return [
-            JobSource(_split_job_id(key), holder.source)
-            for key, holder in reversed(list(late))
+            JobSource(_split_job_id(key), place.source)
+            for key, place in reversed(list(late))
             if key == _join_key(cluster, _split_job_id(key))
         ]
 
@@ -458,15 +478,27 @@ class JobIndex:
         """Return a document's entries by job id; recent ones stay made."""
         entries: dict[str, JobEntry] | None = self._recent_entries.get(source)
         if entries is None:
-            entries = {entry.job_id: entry for entry in list_entries(source.document)}
-            size_bytes = sum(ENTRY_BYTES + len(entry.command or "") for entry in entries.values())
-            self._recent_entries.put(source, entries, min(size_bytes, RECENT_BYTES - ITEM_BYTES))
+            entries = self._keep_entries(source, list_entries(source.document))
         return entries
+
+    def _keep_entries(self, source: Source, made: Iterable[JobEntry]) -> dict[str, JobEntry]:
+        """Keep the entries of a document, by job id."""
+        entries = {entry.job_id: entry for entry in made}
+        size_bytes = sum(ENTRY_BYTES + len(entry.command or "") for entry in entries.values())
+        self._recent_entries.put(source, entries, min(size_bytes, RECENT_BYTES - ITEM_BYTES))
+        return entries
+
+
+def _read_entries(sources: Iterable[Source]) -> list[list[JobEntry]]:
+    """Read the documents of these sources and list the entries of each."""
+    return [list_entries(source.parse()) for source in sources]
 
 
 # Entries are kept up to so many bytes; one takes some ENTRY_BYTES beside its command.
 RECENT_BYTES = 4_000_000
 ENTRY_BYTES = 600
+# Documents that are read in a thread in one go: some 3 ms.
+SOURCES_PER_STEP = 50
 
 
 def _join_key(cluster: str, job_id: str) -> str:

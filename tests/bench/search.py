@@ -26,7 +26,7 @@ def measure_search(_folder: Path) -> Iterator[Figure]:
     ]
     accounts = {f"user{number}": ["physics", "chemistry"] for number in range(USERS)}
     caches = TextCache(), TextCache(), TextCache()
-    sources = global_search.Sources(rows, [], [], [], [], accounts, *caches, 1, 1)
+    sources = global_search.Sources(rows, [], [], [], ([], [], []), accounts, *caches, 1, 1)
     shelves = list(global_search.SHELVES)
     for words in QUERIES:
         search = functools.partial(global_search.find_results, sources, words, shelves, 20, "/v1")

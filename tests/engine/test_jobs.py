@@ -305,4 +305,4 @@ async def test_the_history_lists_the_newest(tmp_path: Path, limit: int, job_ids:
         for number in "132":
             known = record(number, "PENDING", id=f"j{number}", submitted_at=f"2026-01-0{number}T00:00:00Z")
             await world.store.jobs.put(known.id, known)
-        assert [str(row["job_id"]) for row in jobs.list_history(world.server, limit)] == job_ids
+        assert [str(row["job_id"]) for row in await jobs.list_history(world.server, limit)] == job_ids

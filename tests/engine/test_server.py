@@ -82,12 +82,12 @@ async def test_the_end_of_a_cell_has_its_sweep_looked_at(tmp_path: Path) -> None
 async def test_lists_follow_the_folders(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         server = world.server
-        assert (await runs.list_runs(server, None, 10, 0)).total == 0 and jobs.list_history(server, 10) == []
+        assert (await runs.list_runs(server, None, 10, 0)).total == 0 and await jobs.list_history(server, 10) == []
         await world.store.runs.put("r", make_run("7", "running", "RUNNING"))
         assert (await runs.list_runs(server, None, 10, 0)).total == 1
-        assert [row["job_id"] for row in jobs.list_history(server, 10)] == [7]
+        assert [row["job_id"] for row in await jobs.list_history(server, 10)] == [7]
         await world.store.runs.delete("r")
-        assert (await runs.list_runs(server, None, 10, 0)).total == 0 and jobs.list_history(server, 10) == []
+        assert (await runs.list_runs(server, None, 10, 0)).total == 0 and await jobs.list_history(server, 10) == []
 
 
 @asynchronous
@@ -96,7 +96,7 @@ async def test_what_lay_in_the_store_at_the_start_is_listed_and_looked_at(tmp_pa
     async with open_server(tmp_path, files) as world:
         assert take_marked(world) == [Key("run", "r")]
         assert (await runs.list_runs(world.server, None, 10, 0)).total == 1
-        assert [row["job_id"] for row in jobs.list_history(world.server, 10)] == [7]
+        assert [row["job_id"] for row in await jobs.list_history(world.server, 10)] == [7]
 
 
 @asynchronous

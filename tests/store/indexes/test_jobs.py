@@ -16,7 +16,7 @@ from store.indexes.jobs import JobIndex, build_facts, list_entries, restore_fact
 from store.times import to_rfc3339
 from tests.app_client import Client
 from tests.store.disk.archive_samples import a_run, cell
-from tests.store.indexes.job_documents import follow_document
+from tests.store.indexes.job_documents import follow_document, list_newest
 from tests.waiting import eventually
 
 DAY_S = 86_400
@@ -84,10 +84,10 @@ def test_every_attempt_of_a_run_is_an_entry_and_unsubmitted_ones_are_none() -> N
 
 def test_newest_first_and_bounded() -> None:
     made = build_index(record("1", START), record("3", START + 9), record("2", START + 5))
-    assert ids(made.list_newest()) == ["3", "2", "1"]
-    assert ids(made.list_newest(2)) == ["3", "2"]
-    assert made.list_newest(0) == []
-    assert ids(made.list_newest(10_000)) == ["3", "2", "1"]
+    assert ids(list_newest(made)) == ["3", "2", "1"]
+    assert ids(list_newest(made, 2)) == ["3", "2"]
+    assert list_newest(made, 0) == []
+    assert ids(list_newest(made, 10_000)) == ["3", "2", "1"]
 
 
 def test_the_same_id_on_another_cluster_is_another_job() -> None:
@@ -103,7 +103,7 @@ def test_a_document_that_goes_takes_its_entries_along() -> None:
     made = build_index(record("1"), record("2"))
     version = made.version
     follow_document(made, record("1"), None)
-    assert ids(made.list_newest()) == ["2"] and made.version > version
+    assert ids(list_newest(made)) == ["2"] and made.version > version
     version = made.version
     follow_document(made, record("2"), record("2"))
     assert made.version == version, "nothing new"
@@ -161,7 +161,7 @@ def test_the_index_is_what_the_documents_say_now(changes: list[tuple[int, int | 
             model[str(number)] = new
         follow_document(made, old, new)
         wanted = sorted(model.values(), key=lambda entry: (entry.submitted_at, entry.job_id), reverse=True)
-        assert ids(made.list_newest()) == [entry.job_id for entry in wanted]
+        assert ids(list_newest(made)) == [entry.job_id for entry in wanted]
         assert made.compute_stats(None, None)["total"] == len(model)
 
 
@@ -190,9 +190,9 @@ def test_a_job_id_that_comes_again_means_the_later_job() -> None:
         follow_document(job_index, None, second)
         found = job_index.get("", "7")
         assert found is not None and found.run_id == "new"
-        assert [entry.run_id for entry in job_index.list_newest()] == ["new", "old"]
+        assert [entry.run_id for entry in list_newest(job_index)] == ["new", "old"]
         follow_document(job_index, first, None)
-        assert [entry.run_id for entry in job_index.list_newest()] == [second.id]
+        assert [entry.run_id for entry in list_newest(job_index)] == [second.id]
 
 
 def test_the_index_keeps_only_the_entries_asked_for_lately(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ def test_the_index_keeps_only_the_entries_asked_for_lately(monkeypatch: pytest.M
         document = a_run(f"r{n}", 9)
         document.jobs[0].attempts[0].job_id = str(n)
         follow_document(job_index, None, document)
-    assert len(job_index.list_newest()) == 40 and job_index._recent_entries.size_bytes == jobs.RECENT_BYTES
+    assert len(list_newest(job_index)) == 40 and job_index._recent_entries.size_bytes == jobs.RECENT_BYTES
 
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------

@@ -16,9 +16,9 @@ from typing import Any
 import orjson
 import pytest
 
-from store.disk.checkpoint import Checkpoint, find_sources
 from store.disk.files import Files
 from store.disk.folders import Folder
+from store.disk.kept.checkpoint import Checkpoint, find_sources
 from store.documents import JobRecord, from_json, to_json
 from store.indexes import jobs as history
 from store.indexes.jobs import JobEntry

@@ -1,8 +1,8 @@
 """A process that reads a share of a folder's files for a start.
 
-Run as `python -m store.disk.load_worker ROOT FOLDER NUMBER`. File names come over stdin, separated by NULs; the names
-of the segments it writes (see store.disk.checkpoint) go to stdout, each as soon as it is ready. It changes nothing else
-and needs no lock: its segments are only believed as far as they agree with the files.
+Run as `python -m store.disk.kept.load_worker ROOT FOLDER NUMBER`. File names come over stdin, separated by NULs; the
+names of the segments it writes (see store.disk.kept.checkpoint) go to stdout, each as soon as it is ready. It changes
+nothing else and needs no lock: its segments are only believed as far as they agree with the files.
 """
 
 from __future__ import annotations

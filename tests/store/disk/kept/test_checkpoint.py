@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from store.disk import checkpoint
+from store.disk.kept import checkpoint
 from store.documents import to_json
 from store.errors import StoreUnavailable
 from store.indexes.jobs import JobIndex
@@ -19,6 +19,7 @@ from store.indexes.lists import RunList
 from store.store import Store
 from store.views import srunx
 from tests.store.disk.archive_samples import NOW, a_run, prepare_store
+from tests.store.indexes.job_documents import list_newest
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +59,7 @@ class Started:
         """Read all that callers can see of the runs."""
         names = self.store.runs.list_names()
         rows = asyncio.run(self.list.get_window(2_000))[0].data
-        entries = [(entry.job_id, entry.run_id, entry.state) for entry in self.job_index.list_newest()]
+        entries = [(entry.job_id, entry.run_id, entry.state) for entry in list_newest(self.job_index)]
         documents = [self.store.runs.get_raw(name) for name in names]
         return names, rows, entries, self.job_index.compute_stats(None, None), documents, self.store.list_problems()
 

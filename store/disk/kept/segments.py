@@ -20,21 +20,22 @@ import orjson
 
 from store.disk import owners
 from store.disk.compression import Packing
-from store.disk.entries import MARK, pack_stamp
+from store.disk.entries import MARK
 from store.disk.reading import open_regular_file, read_at, to_stamp
 
-MAGIC = b"sluice checkpoint 2\n"
+MAGIC = b"sluice checkpoint 3\n"
 HEADER = struct.Struct("<32sIIII")  # code, CRC-32 of the rest, bytes of the dictionary, of the table, of the states
 MAX_BYTES = 64_000_000
 PIECE_BYTES = 1_000_000
-CHANGED = struct.Struct("<q")  # when the inode changed last, in ns: no program can set it
-STATE_BYTES = MARK.size + CHANGED.size
+# A mark, and when the inode changed last, in ns: no program can set it.
+STATE = struct.Struct(f"{MARK.format}q")
+STATE_BYTES = STATE.size
 
 
 class SegmentRow(NamedTuple):
     """A file as it is kept: name, state, packed document, facts as JSON."""
 
-    filename: str
+    name: str
     state: bytes
     packed: bytes
     facts: bytes
@@ -59,24 +60,27 @@ class Segment:
 
 
 class Table(NamedTuple):
-    """What a segment says of its files; the columns are equally long."""
+    """What a segment says of its files.
+
+    The columns are equally long, `states` so many times STATE_BYTES.
+    """
 
     segment: Segment
-    filenames: list[str]
-    states: list[bytes]
+    names: list[str]
+    states: bytes
     facts: list[Any]
 
 
 def pack_state(status: os.stat_result) -> bytes:
     """Return all by which a change of the file can be told."""
-    return pack_stamp(to_stamp(status)) + CHANGED.pack(status.st_ctime_ns)
+    return STATE.pack(*to_stamp(status), status.st_ctime_ns)
 
 
 def build_segment(code: bytes, packing: Packing, rows: Sequence[SegmentRow]) -> tuple[bytes, int, list[int]]:
     """Build a segment: its bytes, where its documents begin, and their sizes."""
     sizes = [len(row.packed) for row in rows]
     facts = orjson.Fragment(b"[" + b",".join([row.facts for row in rows]) + b"]")
-    parts = [packing.dictionary, orjson.dumps([[row.filename for row in rows], sizes, facts])]
+    parts = [packing.dictionary, orjson.dumps([[row.name for row in rows], sizes, facts])]
     parts.append(b"".join([row.state for row in rows]))
     body = b"".join([*parts, *(row.packed for row in rows)])
     head = MAGIC + HEADER.pack(code, zlib.crc32(body), *map(len, parts))
@@ -102,13 +106,13 @@ def read_segment(path: Path, code: bytes, find_packing: Any) -> Table | None:
         if _sum_up(fd, zlib.crc32(data), start) != crc:
             return None
         dictionary, table = data[: lengths[0]], orjson.loads(memoryview(data)[lengths[0] : lengths[0] + lengths[1]])
-        filenames, sizes, facts = table
-        at = range(lengths[0] + lengths[1], len(data), STATE_BYTES)
-        states = [data[place : place + STATE_BYTES] for place in at]
-        if not len(filenames) == len(sizes) == len(facts) == len(states) or start + sum(sizes) != status.st_size:
+        names, sizes, facts = table
+        if not len(names) == len(sizes) == len(facts) == lengths[2] / STATE_BYTES:
+            return None
+        if start + sum(sizes) != status.st_size:
             return None
         segment, fd = Segment(fd, find_packing(dictionary), start, sizes), -1
-        return Table(segment, filenames, states, facts)
+        return Table(segment, names, data[lengths[0] + lengths[1] :], facts)
     finally:
         if fd >= 0:
             os.close(fd)

@@ -2,9 +2,9 @@
 
 Files that have not changed since are not read again. The checkpoint is never trusted over the files: a row counts only
 while its file has the same inode, size, mode and times (that of the last change of the inode included, which no program
-can set). Everything here may be deleted at any time. Rows stand in segments (store/disk/segments.py) that are written
-once, and count whole or not at all: one that is torn, from another version of the program, or made by somebody else is
-skipped and replaced. Documents that stand in a segment are not held in memory.
+can set). Everything here may be deleted at any time. Rows stand in segments (store/disk/kept/segments.py) that are
+written once, and count whole or not at all: one that is torn, from another version of the program, or made by somebody
+else is skipped and replaced. Documents that stand in a segment are not held in memory.
 """
 
 from __future__ import annotations
@@ -26,15 +26,24 @@ from typing import Any
 import orjson
 
 from store.disk.compression import Packing
-from store.disk.entries import MARK, FileEntry, FileState, KeptBytes
+from store.disk.entries import FileEntry, KeptBytes
 from store.disk.files import FileChange, Files
 from store.disk.folders import Folder
-from store.disk.segments import SegmentRow, Table, build_segment, open_segment, pack_state, read_segment
+from store.disk.kept.kept_files import LoadedFiles
+from store.disk.kept.segments import (
+    STATE_BYTES,
+    SegmentRow,
+    Table,
+    build_segment,
+    open_segment,
+    pack_state,
+    read_segment,
+)
 from store.errors import StoreError
 
 log = logging.getLogger("sluice.store")
 
-PROJECT = Path(__file__).parents[2]
+PROJECT = Path(__file__).parents[3]
 
 SEGMENT_ROWS = 5_000
 # From this many unread files on they are read by helper processes, at most MAX_HELPERS.
@@ -72,7 +81,7 @@ class Checkpoint:
         self._packings: dict[bytes, Packing] = {}
         self._saving = threading.Lock()
         self._loading = False
-        folder.add_listener(self._follow, lambda _entries: None)  # what a segment has is kept already
+        folder.add_listener(self._follow, lambda _loaded: None)  # what a segment has is kept already
 
     def __len__(self) -> int:
         return len(self._pending)
@@ -92,7 +101,7 @@ class Checkpoint:
             if len(unread) >= HELPERS_FROM_FILES and (helpers := min(os.cpu_count() or 1, MAX_HELPERS)) > 1:
                 for path in self._read_with_helpers(sorted(unread, key=self._find_modified), helpers):
                     self._restore_segment(path)
-                unread = [filename for filename in unread if filename not in self._folder.file_states]
+                unread = self._folder.list_files(unknown=True)
             self._folder.read_files(unread)
         finally:
             self._loading = False
@@ -117,42 +126,42 @@ class Checkpoint:
             self._obsolete.append(path)
             for place in restored:
                 assert table is not None
-                entry = self._folder.file_states[table.filenames[place]].entry
-                assert entry is not None
-                self._pending[entry.name] = (entry, orjson.dumps(table.facts[place]))
+                state = self._folder.find_state(table.names[place] + self._folder.ending)
+                assert state is not None and state.entry is not None
+                self._pending[state.entry.name] = (state.entry, orjson.dumps(table.facts[place]))
 
     def _restore_rows(self, table: Table) -> list[int]:
         """Put the files of a segment that are unchanged into the index.
 
         Returns their places in the table.
         """
-        folder, restored, entries = self._folder, [], []
-        rows = zip(table.filenames, table.states, map(self._restore_facts, table.facts), strict=True)
-        fd = os.open(folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder, names = self._folder, table.names
+        places = self._find_unchanged(table)
+        if not (folder.kept.has_none(names) and folder.filenames.keys().isdisjoint(names)):  # in another segment too
+            places = [place for place in places if folder.get_filename(names[place]) is None]
+        if places:
+            chosen = len(places) < len(names)
+            names, facts = ([column[place] for place in places] if chosen else column for column in table[1::2])
+            folder.kept.add(table.segment, table.states, names, places)
+            folder.notify_loaded(LoadedFiles(folder, names, facts, self._restore_facts))
+        return places
+
+    def _find_unchanged(self, table: Table) -> list[int]:
+        """Return the places of files that are on disk as the segment says."""
+        fd = os.open(self._folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            for place, (filename, state, facts) in enumerate(rows):
-                name = folder.parse_filename(filename)
-                if name is None or name in folder.filenames or filename in folder.file_states:
-                    continue
-                try:
-                    if pack_state(os.stat(filename, dir_fd=fd, follow_symlinks=False)) != state:
-                        continue
-                except OSError:
-                    continue
-                entry = FileEntry.from_kept(folder, name, KeptBytes(table.segment, place), facts)
-                folder.file_states[filename] = FileState(entry, state[: MARK.size])
-                folder.filenames[name] = filename
-                restored.append(place)
-                entries.append(entry)
+            now = [_look_at(name + self._folder.ending, fd) for name in table.names]
         finally:
             os.close(fd)
-        folder.notify_loaded(entries)
-        return restored
+        if b"".join(now) == table.states:
+            return list(range(len(now)))
+        known = (table.states[at : at + STATE_BYTES] for at in range(0, len(table.states), STATE_BYTES))
+        return [place for place, (state, seen) in enumerate(zip(known, now, strict=True)) if state == seen]
 
     def _read_with_helpers(self, unread: list[str], helpers: int) -> Iterator[Path]:
         """Start processes that read the files; yield segments as they finish.
 
-        The processes run store.disk.load_worker. The files of one that fails are read by the caller.
+        The processes run store.disk.kept.load_worker. The files of one that fails are read by the caller.
         """
         started: list[subprocess.Popen[bytes]] = []
         try:
@@ -175,7 +184,7 @@ class Checkpoint:
 
     def _start_helper(self, share: list[str]) -> subprocess.Popen[bytes]:
         """Start a process that reads this share of the files."""
-        command = [sys.executable, "-m", "store.disk.load_worker"]
+        command = [sys.executable, "-m", "store.disk.kept.load_worker"]
         helper = subprocess.Popen(
             [*command, str(self._files.root), self._folder.path.name, str(self._next_number)],
             stdin=subprocess.PIPE,
@@ -270,8 +279,10 @@ class Checkpoint:
             return None
         if state is None or state.entry is not entry or state.mark is None or not now.startswith(state.mark):
             return None
+        if filename != entry.name + self._folder.ending:
+            return None  # such a file is read anew at each start
         way, data = entry.kept
-        return SegmentRow(filename, now, data if way is packing else packing.pack(entry.data), facts)
+        return SegmentRow(entry.name, now, data if way is packing else packing.pack(entry.data), facts)
 
     # Following.
 
@@ -283,6 +294,14 @@ class Checkpoint:
         self._pending[name] = (new, orjson.dumps(new.facts, default=tuple))
         if self._loading and len(self._pending) >= SEGMENT_ROWS:
             self.save()
+
+
+def _look_at(filename: str, fd: int) -> bytes:
+    """Return the state of a file of an open folder; nothing if it is not there."""
+    try:
+        return pack_state(os.stat(filename, dir_fd=fd, follow_symlinks=False))
+    except OSError:
+        return b""
 
 
 def hash_code(facts_module: str) -> bytes:
