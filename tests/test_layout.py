@@ -6,6 +6,7 @@ import ast
 import re
 import statistics
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -61,6 +62,7 @@ SECTIONS = [
 # app.py was to have 1,500. What bounds callers before anything is trusted (pieces of bodies and of answers, waiting
 # before refusals, calls that the end cuts off) came to it, and two families are still to come.
 APP_LINES, FILE_LINES, FUNCTION_LINES = 1800, 600, 60
+FOLDER_MODULES = 20
 OPERATION_LINES, OPERATION_MEDIAN = 12, 4
 VAGUE = re.compile(r"(util|helper|manager|service|base|common|misc)s?(_|\.py$)")
 
@@ -243,6 +245,11 @@ def test_files_and_functions_are_short(path: Path) -> None:
     assert lines <= (APP_LINES if path.name == "app.py" and part(path) == "app.py" else FILE_LINES)
     long = {node.name: node.end_lineno - node.lineno + 1 for node in functions(path) if node.end_lineno}
     assert {name: length for name, length in long.items() if length > FUNCTION_LINES} == {}
+
+
+def test_folders_are_small() -> None:
+    modules = Counter(path.parent for path in SOURCES if path.name != "__init__.py")
+    assert {str(folder): count for folder, count in modules.items() if count > FOLDER_MODULES} == {}
 
 
 @files

@@ -241,13 +241,13 @@ def list_runs(sources: Sources) -> Shelf:
     """List the runs that are not archived."""
     names, workflows, statuses = sources.runs
 
-    def list_told() -> list[tuple[str, Any]]:
+    def list_titles() -> list[tuple[str, Any]]:
         return list(zip(names, zip(workflows, statuses, strict=True), strict=True))
 
-    told, texts = sources.run_texts.list_texts(sources.run_version, list_told, lambda run: (*run, "run"))
+    titles, texts = sources.run_texts.list_texts(sources.run_version, list_titles, lambda run: (*run, "run"))
 
     def describe(place: int) -> Found:
-        run_id, (workflow, status) = names[place], told[place]
+        run_id, (workflow, status) = names[place], titles[place]
         return Found(run_id, workflow, f"Run of {workflow}, {status}", f"workflows/runs/{run_id}")
 
     return Shelf(texts, describe)

@@ -65,7 +65,10 @@ class EntrySource(Protocol):
         """Return the entry of this name that is in force."""
 
     def find_file(self, entry: FileEntry) -> tuple[str, bytes | None]:
-        """Return name and mark of an entry's file; no mark if it is of another one."""
+        """Return name and mark of an entry's file.
+
+        None for the mark if another entry has the file by now.
+        """
 
 
 class FileEntry:

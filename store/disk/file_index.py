@@ -51,7 +51,10 @@ class FileIndex:
         return entry
 
     def find_file(self, entry: FileEntry) -> tuple[str, bytes | None]:
-        """Return name and mark of an entry's file; no mark if it is of another one."""
+        """Return name and mark of an entry's file.
+
+        None for the mark if another entry has the file by now.
+        """
         filename = self.filenames.get(entry.name, "")
         state = self.file_states.get(filename)
         if state is not None:
@@ -62,6 +65,11 @@ class FileIndex:
     def get_filename(self, name: str) -> str | None:
         """Return the file that has this name; None if there is none."""
         return self.filenames.get(name) or (name + self.ending if name in self.kept else None)
+
+    def iterate_filenames(self) -> Iterator[str]:
+        """Iterate over the names of all known files; safe in any thread."""
+        yield from list(self.file_states)
+        yield from (name + self.ending for name in list(self.kept))
 
     def find_state(self, filename: str) -> FileState | None:
         """Return the state of a file, which is held from now on; None if unknown."""

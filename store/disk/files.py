@@ -297,7 +297,7 @@ class Files:
         For the start, when nobody else writes.
         """
         for entry in os.scandir(folder):
-            if is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
+            if entry.name[:1] == "." and is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
                 self._unlink_quietly(Path(entry.path))
 
     def close(self) -> None:

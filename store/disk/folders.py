@@ -369,16 +369,16 @@ class Folder(FileIndex):
 
         Raises OSError when the folder cannot be listed.
         """
-        listed = await self.run_disk(os.listdir, self.path)
-        differing = await self.run_disk(self._list_missing, listed)
-        for at in range(0, len(listed), COMPARED_AT_ONCE):
-            differing += await self.run_disk(self._compare_files, listed[at : at + COMPARED_AT_ONCE])
+        filenames = await self.run_disk(os.listdir, self.path)
+        differing = await self.run_disk(self._list_missing, filenames)
+        for at in range(0, len(filenames), COMPARED_AT_ONCE):
+            differing += await self.run_disk(self._compare_files, filenames[at : at + COMPARED_AT_ONCE])
         return await self.select_changed(sorted(differing))
 
-    def _list_missing(self, listed: Iterable[str]) -> list[str]:
-        """List the known files that are not listed; takes long for many."""
-        found, kept = set(listed), [name + self.ending for name in list(self.kept)]
-        return [filename for filename in (*list(self.file_states), *kept) if filename not in found]
+    def _list_missing(self, filenames: Iterable[str]) -> list[str]:
+        """List the known files that are not among these; takes long for many."""
+        found = set(filenames)
+        return [filename for filename in self.iterate_filenames() if filename not in found]
 
     def _compare_files(self, filenames: Iterable[str]) -> list[str]:
         """List those of these files that count and differ from the index. Blocks."""
@@ -386,11 +386,9 @@ class Folder(FileIndex):
 
     def list_files(self, *, unknown: bool = False) -> list[str]:
         """List the names of all files that count, or of unknown ones, sorted."""
-        listed = os.listdir(self.path)  # noqa: PTH208 - a path for each takes many times as long
-        names = [name for name in listed if self.parse_filename(name) is not None]
-        if unknown:
-            names = [name for name in names if name not in self.file_states and self.find_kept_name(name) is None]
-        return sorted(names)
+        found = os.listdir(self.path)  # noqa: PTH208 - a path for each takes many times as long
+        names = set(found).difference(self.iterate_filenames()) if unknown else found
+        return sorted(name for name in names if self.parse_filename(name) is not None)
 
     def _examine(self, filename: str, seen: FileState | None) -> FileState | None:
         """Read the file's state, given the state that was `seen` before.

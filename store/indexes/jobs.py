@@ -11,7 +11,7 @@ import operator
 import shlex
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import chain, compress
 from typing import Any, NamedTuple, Protocol
 
 from store.disk.entries import Place
@@ -305,16 +305,11 @@ class JobIndex:
 
     def load(self, loaded: LoadedFiles) -> None:
         """Follow documents that were not there before."""
-        keys: list[str] = []
-        places: list[Place] = []
-        jobs: list[Any] = []
-        columns = loaded.names, loaded.get_column("cluster"), loaded.get_column("jobs")
-        for name, cluster, own in zip(*columns, strict=True):
-            place = Place(loaded.folder, name)
-            for job in own:
-                keys.append(f"{cluster} {job[0]}")
-                places.append(place)
-            jobs += own
+        columns = loaded.get_column("jobs"), loaded.get_column("cluster"), loaded.names
+        jobs = list(chain.from_iterable(columns[0]))
+        keys = [f"{cluster} {job[0]}" for own, cluster, _ in zip(*columns, strict=True) for job in own]
+        single = [Place(loaded.folder, name) for name in loaded.names]
+        places = [place for place, own in zip(single, columns[0], strict=True) for _ in own]
         if not jobs:
             return
         self.version += 1

@@ -1,1 +1,1 @@
-"""What was read from folders of the store, kept on disk for the next start."""
+"""What was read from folders, kept on disk for the next start."""

@@ -297,7 +297,7 @@ class Checkpoint:
 
 
 def _look_at(filename: str, fd: int) -> bytes:
-    """Return the state of a file of an open folder; nothing if it is not there."""
+    """Return the state of a file of an open folder, b"" if it is gone."""
     try:
         return pack_state(os.stat(filename, dir_fd=fd, follow_symlinks=False))
     except OSError:

@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from store.disk.kept import checkpoint
-from store.documents import to_json
+from store.documents import Attempt, RunJob, to_json
 from store.errors import StoreUnavailable
 from store.indexes.jobs import JobIndex
 from store.indexes.lists import RunList
 from store.store import Store
+from store.times import to_rfc3339
 from store.views import srunx
 from tests.store.disk.archive_samples import NOW, a_run, prepare_store
 from tests.store.indexes.job_documents import list_newest
@@ -45,7 +46,7 @@ class Started:
         parse = self.store.runs.parse
         self.store.runs.parse = lambda data, name: self.parsed.append(name) or parse(data, name)
         self.job_index = JobIndex()
-        self.store.runs.listeners.append(lambda _name, old, new: self.job_index.follow(old, new))
+        self.store.runs.add_listener(lambda _name, old, new: self.job_index.follow(old, new), self.job_index.load)
         self.list = RunList(self.store.runs, srunx.to_run_json)
         self.store.open(wait_s=10)
 
@@ -311,3 +312,35 @@ async def test_what_was_saved_is_held_in_memory_no_more(tmp_path: Path) -> None:
     assert {type(entry.kept.data) for entry in folder.iterate_entries()} == {int}
     assert {name: folder.get_raw(name) for name in before} == before
     await started.store.close()
+
+
+def test_a_job_id_that_came_again_is_that_of_the_newest_job(tmp_path: Path) -> None:
+    """Of a cluster that was set up anew, and counts from 1 again: among rows of one segment and of several."""
+    root = many(tmp_path / "data", 0)
+
+    def find_submission(n: int) -> int:
+        return NOW - 90 * (n % 7) - n
+
+    for n in range(60):
+        attempt = Attempt(
+            number=1,
+            tag=f"t{n}",
+            job_id=str(n % 25),
+            state="COMPLETED",
+            submitted_at=to_rfc3339(find_submission(n)),
+        )
+        run = a_run(f"r{n:03}", n).model_copy(update={"jobs": [RunJob(name="a", attempts=[attempt])]})
+        (root / f"runs/{run.id}.json").write_bytes(to_json(run))
+        os.utime(root / f"runs/{run.id}.json", (NOW, NOW))
+
+    def find_all(index: JobIndex) -> list[str]:
+        return [index.get("", str(number)).run_id for number in range(25)]  # type: ignore[union-attr]
+
+    newest = {}
+    for n in sorted(range(60), key=find_submission):
+        newest[n % 25] = f"r{n:03}"
+    with Started(root) as first:
+        assert find_all(first.job_index) == [newest[number] for number in range(25)]
+    with Started(root) as again:
+        assert again.parsed != first.parsed and len(again.store.runs.kept) == 60
+        assert find_all(again.job_index) == [newest[number] for number in range(25)]
