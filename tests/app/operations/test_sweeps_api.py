@@ -595,20 +595,24 @@ def test_cells_that_wait_for_their_submission_can_be_cancelled(
         """As long as many others are to be submitted before."""
         await hold.wait()
 
+    def list_in_line(number: int) -> list[str]:
+        ids = sorted(cell["id"] for cell in sweeping.cells(number))
+        return [run_id for run_id in ids if not here.store.runs.get(run_id).jobs[0].attempts]
+
     monkeypatch.setattr(here.pace, "wait_for_slot", beat)
     places = here.store.config.sweeps.in_flight
     count = places + 6
-    number = sweeping.start("gate", {"n": list(range(count))}, max_parallel=count)
-    eventually(lambda: sweeping.row(number)["cells_running"] == count)
-    in_line = sorted(
-        cell["id"] for cell in sweeping.cells(number) if not here.store.runs.get(cell["id"]).jobs[0].attempts
-    )
-    assert len(in_line) == count - places
-    answer = sweeping.client.post(f"/api/workflows/runs/{in_line[0]}/cancel")
-    assert answer.status_code == 200
-    assert sweeping.row(number)["cells_cancelled"] == 1
-    sweeping.post(number, "cancel")
-    sweeping.client.loop.call_soon_threadsafe(hold.set)
+    try:
+        number = sweeping.start("gate", {"n": list(range(count))}, max_parallel=count)
+        eventually(lambda: sweeping.row(number)["cells_running"] == count)
+        eventually(lambda: len(list_in_line(number)) == count - places)
+        in_line = list_in_line(number)
+        answer = sweeping.client.post(f"/api/workflows/runs/{in_line[0]}/cancel")
+        assert answer.status_code == 200
+        assert sweeping.row(number)["cells_cancelled"] == 1
+        sweeping.post(number, "cancel")
+    finally:  # also where it fails: the end of the server waits for them
+        sweeping.client.loop.call_soon_threadsafe(hold.set)
     assert sweeping.await_end(number)["cells_cancelled"] == count
     sent = [run for cell in sweeping.cells(number) for run in [here.store.runs.get(cell["id"])] if run.jobs[0].attempts]
     assert len(sent) == places, "nothing was submitted in order to be cancelled"
