@@ -19,7 +19,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -30,25 +31,26 @@ from store.disk.entries import FileEntry, KeptBytes
 from store.disk.files import FileChange, Files
 from store.disk.folders import Folder
 from store.disk.kept.kept_files import LoadedFiles
+from store.disk.kept.look_worker import pack_state
+from store.disk.kept.looking import PROJECT, Looker
 from store.disk.kept.segments import (
     STATE_BYTES,
     SegmentRow,
     Table,
     build_segment,
     open_segment,
-    pack_state,
     read_segment,
 )
 from store.errors import StoreError
 
 log = logging.getLogger("sluice.store")
 
-PROJECT = Path(__file__).parents[3]
-
 SEGMENT_ROWS = 5_000
 # From this many unread files on they are read by helper processes, at most MAX_HELPERS.
 HELPERS_FROM_FILES = 5_000
 MAX_HELPERS = 4
+# From this many segments on, the files of the next are looked at by a process beside.
+LOOKER_FROM_SEGMENTS = 4
 # The rows of a segment with fewer good rows are moved to a new segment.
 MIN_SEGMENT_ROWS = SEGMENT_ROWS // 2
 # At a start, rows are saved from this many newly read files on.
@@ -94,13 +96,13 @@ class Checkpoint:
         try:
             if self._path.is_dir():
                 self._files.remove_temporaries(self._path)
-                for path in sorted(self._path.glob("[0-9]*")):
-                    self._next_number = max(self._next_number, int(path.name) + 1 if path.name.isdigit() else 0)
-                    self._restore_segment(path)
+                paths = sorted(self._path.glob("[0-9]*"))
+                self._next_number = max((int(path.name) + 1 for path in paths if path.name.isdigit()), default=0)
+                self._restore_segments(paths)
             unread = self._folder.list_files(unknown=True)
             if len(unread) >= HELPERS_FROM_FILES and (helpers := min(os.cpu_count() or 1, MAX_HELPERS)) > 1:
                 for path in self._read_with_helpers(sorted(unread, key=self._find_modified), helpers):
-                    self._restore_segment(path)
+                    self._restore_segments([path])
                 unread = self._folder.list_files(unknown=True)
             self._folder.read_files(unread)
         finally:
@@ -118,10 +120,25 @@ class Checkpoint:
         except OSError:
             return 0
 
-    def _restore_segment(self, path: Path) -> None:
-        """Put the segment's unchanged files into the index."""
-        table = self._read_table(path)
-        restored = [] if table is None else self._restore_rows(table)
+    def _restore_segments(self, paths: Sequence[Path]) -> None:
+        """Put the unchanged files of these segments into the index.
+
+        While those of one are put there, those of the next are looked at.
+        """
+        with_helper = len(paths) >= LOOKER_FROM_SEGMENTS and (os.cpu_count() or 1) > 1
+        with Looker(self._folder.path, with_helper=with_helper) as looker:
+            table = None
+            for path, following in pairwise([None, *paths, None]):
+                states = looker.take()
+                next_table = None if following is None else self._read_table(following)
+                looker.ask([] if next_table is None else [name + self._folder.ending for name in next_table.names])
+                if path is not None:
+                    self._restore_segment(path, table, states)
+                table = next_table
+
+    def _restore_segment(self, path: Path, table: Table | None, states: bytes) -> None:
+        """Put the segment's files into the index that have these states now."""
+        restored = [] if table is None else self._restore_rows(table, states)
         if len(restored) < MIN_SEGMENT_ROWS:
             self._obsolete.append(path)
             for place in restored:
@@ -130,13 +147,15 @@ class Checkpoint:
                 assert state is not None and state.entry is not None
                 self._pending[state.entry.name] = (state.entry, orjson.dumps(table.facts[place]))
 
-    def _restore_rows(self, table: Table) -> list[int]:
+    def _restore_rows(self, table: Table, states: bytes) -> list[int]:
         """Put the files of a segment that are unchanged into the index.
 
         Returns their places in the table.
         """
         folder, names = self._folder, table.names
-        places = self._find_unchanged(table)
+        places = list(range(len(names)))
+        if states != table.states:
+            places = [at for at in places if _get_state(table.states, at) == _get_state(states, at)]
         if not (folder.kept.has_none(names) and folder.filenames.keys().isdisjoint(names)):  # in another segment too
             places = [place for place in places if folder.get_filename(names[place]) is None]
         if places:
@@ -145,18 +164,6 @@ class Checkpoint:
             folder.kept.add(table.segment, table.states, names, places)
             folder.notify_loaded(LoadedFiles(folder, names, facts, self._restore_facts))
         return places
-
-    def _find_unchanged(self, table: Table) -> list[int]:
-        """Return the places of files that are on disk as the segment says."""
-        fd = os.open(self._folder.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            now = [_look_at(name + self._folder.ending, fd) for name in table.names]
-        finally:
-            os.close(fd)
-        if b"".join(now) == table.states:
-            return list(range(len(now)))
-        known = (table.states[at : at + STATE_BYTES] for at in range(0, len(table.states), STATE_BYTES))
-        return [place for place, (state, seen) in enumerate(zip(known, now, strict=True)) if state == seen]
 
     def _read_with_helpers(self, unread: list[str], helpers: int) -> Iterator[Path]:
         """Start processes that read the files; yield segments as they finish.
@@ -296,12 +303,8 @@ class Checkpoint:
             self.save()
 
 
-def _look_at(filename: str, fd: int) -> bytes:
-    """Return the state of a file of an open folder, b"" if it is gone."""
-    try:
-        return pack_state(os.stat(filename, dir_fd=fd, follow_symlinks=False))
-    except OSError:
-        return b""
+def _get_state(states: bytes, place: int) -> bytes:
+    return states[place * STATE_BYTES : (place + 1) * STATE_BYTES]
 
 
 def hash_code(facts_module: str) -> bytes:

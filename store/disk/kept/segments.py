@@ -20,15 +20,13 @@ import orjson
 
 from store.disk import owners
 from store.disk.compression import Packing
-from store.disk.entries import MARK
-from store.disk.reading import open_regular_file, read_at, to_stamp
+from store.disk.kept.look_worker import STATE
+from store.disk.reading import open_regular_file, read_at
 
 MAGIC = b"sluice checkpoint 3\n"
 HEADER = struct.Struct("<32sIIII")  # code, CRC-32 of the rest, bytes of the dictionary, of the table, of the states
 MAX_BYTES = 64_000_000
 PIECE_BYTES = 1_000_000
-# A mark, and when the inode changed last, in ns: no program can set it.
-STATE = struct.Struct(f"{MARK.format}q")
 STATE_BYTES = STATE.size
 
 
@@ -69,11 +67,6 @@ class Table(NamedTuple):
     names: list[str]
     states: bytes
     facts: list[Any]
-
-
-def pack_state(status: os.stat_result) -> bytes:
-    """Return all by which a change of the file can be told."""
-    return STATE.pack(*to_stamp(status), status.st_ctime_ns)
 
 
 def build_segment(code: bytes, packing: Packing, rows: Sequence[SegmentRow]) -> tuple[bytes, int, list[int]]:

@@ -32,9 +32,11 @@ def anyio_backend() -> str:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A checkpoint is worth its while from ten files on, and has segments of twenty."""
-    for name, number in (("SEGMENT_ROWS", 20), ("MIN_SEGMENT_ROWS", 10), ("SAVE_FROM_ROWS", 10)):
+    """A checkpoint is worth its while from ten files on, has segments of twenty, and a process that looks at files."""
+    sizes = {"SEGMENT_ROWS": 20, "MIN_SEGMENT_ROWS": 10, "SAVE_FROM_ROWS": 10, "LOOKER_FROM_SEGMENTS": 2}
+    for name, number in sizes.items():
         monkeypatch.setattr(checkpoint, name, number)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
 
 
 class Started:
