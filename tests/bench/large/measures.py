@@ -23,9 +23,9 @@ from tests.bench.processes import memory_bytes, read_cpu_s
 from tests.waiting import eventually
 
 FEW, FEW_NODES, ROWS, NODES = 1_000, 10, 100_000, 10_000
-CHANGES_A_MINUTE, READERS, REQUESTS_A_SECOND = 2_000, 1_000, 200
+MANY_CHANGES_A_MINUTE, CHANGES_A_MINUTE, READERS, REQUESTS_A_SECOND = 20_000, 2_000, 1_000, 200
 POLLS, WINDOW_S, MOST_S, IDLE_S = 4, 30.0, 100.0, 15.0
-MARKED, MARKS = 99_999, 8  # the job whose changes are looked for, and how many of them
+MARKED, MARKS = 99_999, 5  # the job whose changes are looked for, and how many of them
 PATHS = [
     *("/api/v1/jobs?limit=100", "/api/jobs/17", "/api/v1/jobs?limit=100&offset=5000", "/health"),
     *("/api/v1/jobs/99990", "/api/v1/nodes/node0007"),
@@ -167,6 +167,13 @@ class Large:
         while self.stand_in.polls == polls:
             time.sleep(0.05)
 
+    def wait_for_nodes(self) -> None:
+        """Wait until the nodes as they are now were asked for, which are parsed once."""
+        polls = self.stand_in.node_polls
+        while self.stand_in.node_polls == polls:
+            time.sleep(0.05)
+        self.wait_for_poll()
+
     def time_marks(self, readers: Crowd) -> tuple[list[float], list[float]]:
         """Return the delays of changes until the last reader knew, and how long after the first it did."""
         delays, spreads = [], []
@@ -201,6 +208,7 @@ def measure_nodes(large: Large, costs: Costs) -> Iterator[Figure]:
     costs.poll_s = costs.find_rest(few) / few.polls
     yield few.build_figure(f"{FEW:,} rows at rest, {FEW_NODES} nodes")
     large.stand_in.set_nodes(NODES)
+    large.wait_for_nodes()
     many = large.watch()
     yield many.build_figure(f"{FEW:,} rows at rest, {NODES:,} nodes")
     yield build_cost("a node that reads as before", costs.find_rest(many), many.node_polls * NODES)
@@ -208,6 +216,7 @@ def measure_nodes(large: Large, costs: Costs) -> Iterator[Figure]:
     large.writer.are_nodes_busy = True
     busy = large.watch()
     large.writer.are_nodes_busy = False
+    large.wait_for_nodes()
     yield busy.build_figure("all of them read otherwise each time")
     yield build_cost("a node that reads otherwise", costs.find_rest(busy), busy.node_polls * NODES)
 
@@ -228,11 +237,13 @@ def measure_rows(large: Large, costs: Costs) -> Iterator[Figure]:
     yield ticks.build_figure(f"{running:,} of them run")
     yield build_cost("a row that runs", costs.find_rest(ticks), ticks.polls * running)
     costs.poll_s += costs.find_rest(ticks) / ticks.polls
-    large.writer.changes_a_second = CHANGES_A_MINUTE / 60
+    large.writer.changes_a_second = MANY_CHANGES_A_MINUTE / 60
     changes = large.watch()
-    yield changes.build_figure(f"{CHANGES_A_MINUTE:,} of them change a minute")
+    yield changes.build_figure(f"{MANY_CHANGES_A_MINUTE:,} of them change a minute")
     yield build_cost("a row that changed", costs.find_rest(changes), changes.changed)
     costs.change_s = costs.find_rest(changes) / max(1, changes.changed)
+    large.writer.changes_a_second = CHANGES_A_MINUTE / 60
+    large.wait_for_poll()
 
 
 def measure_crowds(large: Large, costs: Costs) -> Iterator[Figure]:
@@ -242,7 +253,7 @@ def measure_crowds(large: Large, costs: Costs) -> Iterator[Figure]:
     readers.ask()
     yield Figure("memory of a reader", "kB", (memory_bytes(large.pid) - before) / READERS / 1000)
     reading = large.watch()
-    yield reading.build_figure(f"{READERS:,} read events")
+    yield reading.build_figure(f"{READERS:,} read events, {CHANGES_A_MINUTE:,} changes a minute")
     yield build_cost("an event for a reader", costs.find_rest(reading), reading.changed * READERS)
     yield Figure("  memory of a reader", "kB", (reading.memory_bytes - before) / READERS / 1000)
     costs.change_s += costs.find_rest(reading) / max(1, reading.changed)
