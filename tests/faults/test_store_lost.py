@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,7 +158,7 @@ async def test_a_store_that_cannot_be_reached_says_why(store: Store, monkeypatch
         raise OSError(errno.ESTALE, "Stale file handle")
 
     with monkeypatch.context() as patched:
-        patched.setattr(Path, "stat", fail)
+        patched.setattr(os, "stat", fail)
         assert "cannot be reached: Stale file handle" in (store.files.failure or "")
     assert store.files.failure is None
 
