@@ -1268,10 +1268,11 @@ async def write_audit(call: Call) -> None:
     await call.server.audit.append(describe_deed(call, call.status, call.made_id))
 
 
-def make_line(call: Call, made_id: Any = None) -> Line:
+def make_line(call: Call, made_id: Any = None, *, is_synced: bool = True) -> Line:
     """Make the audit line of a call, which its function writes in one commit."""
     assert call.server is not None and call.endpoint is not None
-    call.line = call.server.audit.make_line(describe_deed(call, call.endpoint.spec.status, made_id), is_synced=True)
+    deed = describe_deed(call, call.endpoint.spec.status, made_id)
+    call.line = call.server.audit.make_line(deed, is_synced=is_synced)
     return call.line
 
 

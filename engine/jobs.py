@@ -24,6 +24,7 @@ from slurm_shim import script as batch
 from slurm_shim.cluster import Cluster
 from slurm_shim.commands import NO_NEEDS, Needs
 from store import access, errors, logs
+from store.disk.audit import MakeLine
 from store.documents import JobRecord, RunJob
 from store.indexes import jobs
 from store.indexes.bodies import Answer, Body, BoundedCache, JobBodies
@@ -306,14 +307,19 @@ async def cancel_job(server: Server, job_id: str, caller: access.Caller, cluster
 
 
 async def submit_script(
-    server: Server, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller
+    server: Server,
+    body: dict[str, Any],
+    idempotency_key: str | None,
+    caller: access.Caller,
+    make_line: MakeLine | None = None,
 ) -> dict[str, Any]:
     """Submit a batch script as a job; return its name and id.
 
     Raises Invalid with everything that is wrong.
     """
     records.check_submission(body)
-    record = await submit_job(server, body, requests.make_id(caller.name, "job", idempotency_key), caller)
+    record_id = requests.make_id(caller.name, "job", idempotency_key)
+    record = await submit_job(server, body, record_id, caller, make_line=make_line)
     return srunx.to_submission_json(record.name, record.job_id or "")
 
 
@@ -340,10 +346,12 @@ async def submit_job(
     caller: access.Caller,
     needs: Needs = NO_NEEDS,
     wish: Wish = NO_WISH,
+    make_line: MakeLine | None = None,
 ) -> JobRecord:
     """Submit a job that works in the folders it needs; return its record.
 
-    For a request that was made before, return the record that it made then. Its secrets are kept nowhere.
+    For a request that was made before, return the record that it made then. Its secrets are kept nowhere. The line of
+    the audit is in the commit that tells of the job.
     """
     await server.clusters.wait_for_first_answer()
     cluster, script = server.cluster, body.get("script_content")
@@ -373,7 +381,7 @@ async def submit_job(
             record = record.model_copy(update=dict(wish.kept))
             record.options = dict(wish.options or {"job_name": batch.to_job_name(record.name)})
         await server.store.jobs.put(record_id, record)
-        record = record if record.job_id else await hand_over_job(server, record, needs)
+        record = record if record.job_id else await hand_over_job(server, record, needs, make_line)
         await server.notifications.subscribe_requested(
             "job", record.job_id or "", body, record.intended_at, record.cluster
         )
@@ -397,7 +405,7 @@ async def adopt_taken_job(server: Server, record: JobRecord) -> JobRecord:
     return record
 
 
-async def hand_over_job(server: Server, record: JobRecord, needs: Needs) -> JobRecord:
+async def hand_over_job(server: Server, record: JobRecord, needs: Needs, make_line: MakeLine | None) -> JobRecord:
     """Call sbatch for the record; return it with its job.
 
     A record whose job is refused is deleted.
@@ -420,7 +428,8 @@ async def hand_over_job(server: Server, record: JobRecord, needs: Needs) -> JobR
     # With what is known of the job already, which would be written next.
     lookups = server.clusters.make_lookups(record.cluster)
     record = records.follow_record(record, *lookups, time.time()) or record
-    await server.store.jobs.put(record.id, record)
+    line = make_line(int(job_id), is_synced=False) if make_line else None  # as all lines of what is not only a report
+    await server.store.jobs.put(record.id, record, line=line)
     return record
 
 

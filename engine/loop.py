@@ -128,7 +128,8 @@ async def reconcile(server: Server) -> None:
         if server.answering.get(name) is not cluster:
             opened.mark_cluster(name)  # what happened meanwhile is no change of what it says now
     server.answering = answering
-    await begin_due_work(server, opened.take([None, *answering], time.monotonic()))
+    is_held = functools.partial(is_held_by_request, server)
+    await begin_due_work(server, opened.take([None, *answering], time.monotonic(), is_held))
     lost_jobs.begin_search(server)
     server.store.note_problems("jobs", lost_jobs.describe_unsure_jobs(server))
     reported: list[str] = []
@@ -143,6 +144,14 @@ async def reconcile(server: Server) -> None:
             asked += [watch.target for watch in foreign if watch.cluster == name]
             asked += reported if known is in_force else []
             server.tasks.spawn(Key("cluster", name), functools.partial(known.resolve_missing, asked))
+
+
+def is_held_by_request(server: Server, key: Key) -> bool:
+    """Return whether a request works on the document now.
+
+    A task would wait for it; when it has changed the document, that is looked at anyway.
+    """
+    return server.locks.is_held(key) and key not in server.tasks.running
 
 
 async def begin_due_work(server: Server, keys: list[Key]) -> None:

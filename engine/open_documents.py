@@ -130,13 +130,23 @@ class OpenDocuments:
         """Mark a document whose work failed again, but not at once."""
         self.schedule(key, time.monotonic() + RETRY_S)
 
-    def take(self, clusters: Iterable[str | None], now: float) -> list[Key]:
-        """Take the marked documents of these clusters; leave the others."""
+    def take(
+        self, clusters: Iterable[str | None], now: float, is_held: Callable[[Key], bool] = lambda _key: False
+    ) -> list[Key]:
+        """Take the marked documents of these clusters; leave the others.
+
+        Those are left as well that somebody else works on now.
+        """
         while self._due and self._due[0][0] <= now:
             at, key = heapq.heappop(self._due)
             if self._due_at.get(key) == at:
                 self._changed.setdefault(self._open[key].cluster, {})[key] = None
-        taken = [key for cluster in clusters for key in self._changed.pop(cluster, {})]
+        taken = []
+        for cluster in clusters:
+            changed = self._changed.pop(cluster, {})
+            if held := dict.fromkeys(filter(is_held, changed)):
+                self._changed[cluster] = held
+            taken += [key for key in changed if key not in held]
         for key in taken:
             self._due_at.pop(key, None)
         return taken

@@ -14,13 +14,16 @@ from engine import workdirs
 from engine.server import Server
 from engine.workflow_folders import WORKFLOWS_PATH
 from slurm_shim import script as batch
-from slurm_shim.script_checks import find_problems
+from slurm_shim.script_checks import ScriptProblem, find_problems, is_known_good
 from store.config import masks
 from store.documents import Run, RunJob
 from store.errors import Conflict, Invalid, NotFound, StoreError, make_problem
 from store.outside_files import mount_calls
 from store.rendering import templates
 from store.rules import run_drafts, workflows
+
+# Larger scripts are checked alone, and never looked up on the event loop.
+GATHERED_CHARS = 50_000
 
 
 async def plan_run(
@@ -160,9 +163,21 @@ def render_script(server: Server, job: dict[str, Any], root: Path) -> str:
     return batch.add_result_export(batch.require_folder(script, job.get("work_dir") or ""), job["result_path"])
 
 
+async def _find_problems(server: Server, scripts: list[str]) -> Sequence[ScriptProblem | None]:
+    if sum(map(len, scripts)) > GATHERED_CHARS:
+        return await server.check(find_problems, scripts)
+    if all(map(is_known_good, scripts)):
+        return [None] * len(scripts)
+    return (
+        [await server.script_checks.ask(scripts[0])]
+        if len(scripts) == 1
+        else await server.check(find_problems, scripts)
+    )
+
+
 async def check_scripts(server: Server, scripts: Mapping[tuple[str | int, ...], str]) -> None:
     """Check batch scripts by their places; raise Invalid for bad ones."""
-    found = await server.check(find_problems, list(scripts.values()))
+    found = await _find_problems(server, list(scripts.values()))
     wrong = [
         make_problem(problem.text, place, input=None if problem.line is None else script.split("\n")[problem.line - 1])
         for (place, script), problem in zip(scripts.items(), found, strict=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import time
 import weakref
 from collections.abc import Callable, Sequence
@@ -27,10 +28,11 @@ from engine.open_documents import LostDocuments, OpenDocuments
 from engine.search.text_cache import TextCache
 from engine.simulations.known_reports import TaskReports
 from engine.simulations.report_batches import ReportBatches
-from engine.tasks import Locks, Supervisor, Tasks
+from engine.tasks import Gatherer, Locks, Supervisor, Tasks
 from engine.workflow_folders import WorkflowFolders
 from slurm_shim.cluster import Cluster
 from slurm_shim.pace import Pace
+from slurm_shim.script_checks import find_problems
 from slurm_shim.threads import start_threads
 from store.access import Callers, Logins
 from store.access.yaptide.users import User
@@ -63,6 +65,8 @@ STATES_BYTES = 8_000_000
 SLURM_CALLS = 24
 # A workflow as large as the store takes needs half of it.
 CHECK_S = 10.0
+CHECKS = 2  # at once
+SCRIPTS_AT_ONCE = 16  # that one shell reads for several callers
 
 
 def make_store(settings: Settings, renderer: Renderer) -> Store:
@@ -91,10 +95,11 @@ class Server:
         self.renderer = Renderer()
         self.callers = Callers(settings.host, settings.allowed_hosts, settings.always_ask == "yes")
         self.store = make_store(settings, self.renderer)
-        self.pool, self.check_pool = start_threads(SLURM_CALLS, "slurm"), start_threads(2, "checks")
+        self.pool, self.check_pool = start_threads(SLURM_CALLS, "slurm"), start_threads(CHECKS, "checks")
         self.store.workflows.run_reading = self.check
         self.audit = Audit(self.store.join_path("audit"), self.store.files)
         self.munge, self.signing_key, self.codes = MungeReader(), SigningKey(self.store.files), Codes()
+        self.script_checks = Gatherer(functools.partial(self.check, find_problems), SCRIPTS_AT_ONCE, CHECKS)
         self.passwords, self.web = PasswordChecks(), Sender()
         self.realm_keys = RealmKeys(self.web.get)
         self.logins = Logins(self.find_user, lambda: self.signing_key.value)

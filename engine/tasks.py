@@ -10,8 +10,8 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from typing import Any, Generic, TypeVar
 
 from slurm_shim.errors import SlurmError
 from store.config.log_format import Throttle
@@ -25,6 +25,8 @@ log = logging.getLogger("sluice")
 FIRST_PAUSE_S = 0.5
 LONGEST_PAUSE_S = 60.0
 
+Asked = TypeVar("Asked")
+Answered = TypeVar("Answered")
 Work = Callable[[], Awaitable[Any]]
 StartTask = Callable[[str, Work], asyncio.Task[None]]
 
@@ -41,6 +43,56 @@ class Locks:
         lock = self._locks.setdefault(key, asyncio.Lock())
         async with lock:
             yield
+
+    def is_held(self, key: Key) -> bool:
+        """Return whether somebody works on this key now."""
+        lock = self._locks.get(key)
+        return lock is not None and lock.locked()
+
+
+class Gatherer(Generic[Asked, Answered]):
+    """Questions of many, answered several at a time.
+
+    `answer(questions)` answers at most `most` in one call. Questions wait while `at_once` calls are under way, and then
+    go together. Where one fails that has several, each of them is asked alone.
+    """
+
+    def __init__(
+        self, answer: Callable[[list[Asked]], Awaitable[Sequence[Answered]]], most: int, at_once: int = 1
+    ) -> None:
+        self._answer, self._most, self._at_once = answer, most, at_once
+        self._waiting: list[tuple[Asked, asyncio.Future[Answered]]] = []
+        self._calls: set[asyncio.Task[None]] = set()
+
+    async def ask(self, question: Asked) -> Answered:
+        """Return the answer to one question, or raise what its call has raised."""
+        told: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, told))
+        if len(self._calls) < self._at_once:
+            task = asyncio.create_task(self._work())
+            self._calls.add(task)
+            task.add_done_callback(self._calls.discard)
+        return await told
+
+    async def _work(self) -> None:
+        while self._waiting:
+            asked, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+            if not await self._answer_all(asked) and len(asked) > 1:
+                for each in asked:
+                    await self._answer_all([each])
+
+    async def _answer_all(self, asked: list[tuple[Asked, asyncio.Future[Answered]]]) -> bool:
+        """Answer these questions in one call; tell of a failure only to one alone."""
+        try:
+            answers = await self._answer([question for question, _told in asked])
+        except Exception as problem:
+            if len(asked) == 1 and not asked[0][1].done():
+                asked[0][1].set_exception(problem)
+            return False
+        for (_question, told), answer in zip(asked, answers, strict=True):
+            if not told.done():  # whoever asked may have gone
+                told.set_result(answer)
+        return True
 
 
 class Tasks:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import os
 import re
 import secrets
 import shutil
@@ -31,6 +32,7 @@ from slurm_shim.programs import Answer, Breaker, CallCounts
 from slurm_shim.queue.known_rows import KnownRows
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
+_FOUND_S = 2.0  # for so long a program counts as the first of its name on PATH
 IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
 DATABASE_PROGRAMS = frozenset(("sacct", "sacctmgr", "sreport"))
 _ASKING = DATABASE_PROGRAMS | {"squeue", "sinfo"}
@@ -94,6 +96,7 @@ class Slurm:
         self._known = KnownRows()
         self._known_lock = threading.Lock()
         self._known_nodes = nodes.KnownNodes()
+        self._programs: dict[str, tuple[str, float]] = {}  # where they are on PATH, and until when that counts
         self._config: dict[str, str] = {}
         self._clock_s: float | None = None  # the controller's time when the monotonic clock was 0
         self._no_accounting_until = 0.0  # 0: there is, as far as is known
@@ -409,7 +412,7 @@ class Slurm:
     ) -> Answer:
         breaker = self.database if argv[0] in DATABASE_PROGRAMS else self.controller
         # Only who asks finds out that nobody answers: a submission may be slow or fail for many reasons of its own.
-        is_asking = argv[0] in _ASKING or "show" in argv
+        is_asking = _is_asking(argv)
         breaker.enter(argv[0], is_asking)
         silent: SlurmUnreachable | None = None
         has_failed = True
@@ -433,9 +436,7 @@ class Slurm:
         # The only place from which programs of this machine's SLURM are started.
         check_arguments(argv)
         self.check_ready()
-        program = shutil.which(argv[0], path=self.path)
-        if program is None:
-            raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")
+        program = self._find_program(argv[0])
         self.make_folders(needs.folders)
         if needs.files:
             self.write_files(needs.folders["work_dir"], needs.files)
@@ -453,11 +454,22 @@ class Slurm:
             hold_fd=hold_fd,
             most_taken_bytes=needs.most_taken_bytes,
             is_enough=is_enough,
+            may_repeat=_is_asking(argv),
         )
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
         if ended.exit_code is None:
             raise make_timeout_error(argv[0], err, timeout_s)
         return Answer(ended.exit_code, out, err)
+
+    def _find_program(self, name: str) -> str:
+        program, until = self._programs.get(name, ("", 0.0))
+        if time.monotonic() >= until or not os.access(program, os.X_OK):
+            found = shutil.which(name, path=self.path)
+            if found is None:
+                raise SlurmUnreachable(name, f"{name} is not installed (not on PATH)")
+            program = found
+            self._programs[name] = program, time.monotonic() + _FOUND_S
+        return program
 
     def _call_program(
         self, program: str, argv: Sequence[str], environment: Mapping[str, str], stdin: bytes, timeout_s: float,
@@ -473,7 +485,7 @@ class Slurm:
 
     def get_user(self) -> str | None:
         """Return whose jobs these commands submit; None if unknown."""
-        return programs.build_user_environment().get("USER")
+        return programs.find_user_name()
 
     def build_environment(self, for_jobs: bool = False) -> dict[str, str]:
         """Build the variables that a program gets.
@@ -496,6 +508,10 @@ def find_new_id(said: str) -> str | None:
     """
     found = re.findall(r"^(?:Submitted batch job )?(\d+)(?:;\S+)?\n", said, re.MULTILINE)
     return found[-1] if found else None
+
+
+def _is_asking(argv: Sequence[str]) -> bool:
+    return argv[0] in _ASKING or "show" in argv
 
 
 def _has_new_id(said: bytes) -> bool:

@@ -19,7 +19,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import IO
 
 from slurm_shim.errors import AnswerTooLarge, ClusterUnreachable, SlurmUnreachable
 from slurm_shim.starting.starter import STARTER, Program, Request, StartError
@@ -28,7 +27,7 @@ from slurm_shim.threads import require_memory
 # The soft limit of descriptors that this process began with; the server raises its own later.
 DESCRIPTORS = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
 _WAITING = "SLURM gave no answer and is not asked again yet: "
-_LOOK_S = 0.05  # how often it is looked whether a program has said enough
+_LOOK_S = 0.25  # how often it is looked whether a program has said enough
 _LAST_WORDS_S = 0.5  # what it may then take to end by itself
 _MOST_LOOKED_AT = 65_536
 _KILL_S = 10.0  # what it may take to be ended
@@ -150,36 +149,55 @@ def run_program(
     most_bytes: int | None = None,
     most_taken_bytes: int | None = None,
     is_enough: Callable[[bytes], bool] | None = None,
+    may_repeat: bool = False,
 ) -> Outcome:
     """Run a program to its end and return how it ended.
 
     The first word of `argv` is the name it goes by in errors.
 
     `hold_fd` is a descriptor that it inherits, `most_bytes` what it and the programs that it starts may write into one
-    file. A program that goes on after it has printed what `is_enough` is ended, and counts as ended well. Raises
-    SlurmUnreachable when it cannot be started, AnswerTooLarge when it printed more than `most_taken_bytes`.
+    file. A program that goes on after it has printed what `is_enough` is ended, and counts as ended well. One that only
+    asks and `may_repeat` is run once more where it was lost sight of. Raises SlurmUnreachable when it cannot be
+    started, AnswerTooLarge when it printed more than `most_taken_bytes`.
     """
+    request = Request(program, argv[1:], environment, DESCRIPTORS, hold_fd, most_bytes)
+    try:
+        return _run_once(argv[0], request, stdin, timeout_s, most_taken_bytes, is_enough)
+    except StartError as error:
+        if not (may_repeat and error.lost):
+            raise make_start_error(argv[0], error) from None
+    try:
+        return _run_once(argv[0], request, stdin, timeout_s, most_taken_bytes, is_enough)
+    except StartError as error:
+        raise make_start_error(argv[0], error) from None
+
+
+def _run_once(
+    name: str,
+    request: Request,
+    stdin: bytes,
+    timeout_s: float,
+    most_taken_bytes: int | None,
+    is_enough: Callable[[bytes], bool] | None,
+) -> Outcome:
+    # Raises StartError.
     with contextlib.ExitStack() as opened:
         try:
             require_memory()
-            given, out, err = (opened.enter_context(_open_memory_file(content)) for content in (stdin, b"", b""))
-            files = given.fileno(), out.fileno(), err.fileno()
-            request = Request(program, argv[1:], environment, files, DESCRIPTORS, hold_fd, most_bytes)
-            started = opened.enter_context(STARTER.start(request))
+            given, out, err = (_open_memory_file(content, opened) for content in (stdin, b"", b""))
+            started = opened.enter_context(STARTER.start(request, (given, out, err)))
         except STARVED as error:
-            raise make_start_error(argv[0], StartError(describe_lack(error), uncertain=False)) from None
-        has_enough = None if is_enough is None else lambda: is_enough(os.pread(out.fileno(), _MOST_LOOKED_AT, 0))
+            raise StartError(describe_lack(error), uncertain=False) from None
+        has_enough = None if is_enough is None else lambda: is_enough(os.pread(out, _MOST_LOOKED_AT, 0))
         try:
             code = _wait_for_end(started, timeout_s, has_enough)
             if code is None and has_enough is not None and has_enough():
                 code = 0
-            if most_taken_bytes is not None and os.fstat(out.fileno()).st_size > most_taken_bytes:
-                raise AnswerTooLarge(argv[0], most_taken_bytes)
+            if most_taken_bytes is not None and os.fstat(out).st_size > most_taken_bytes:
+                raise AnswerTooLarge(name, most_taken_bytes)
             return Outcome(code, _read_all(out), _read_all(err))
-        except StartError as error:
-            raise make_start_error(argv[0], error) from None
         except STARVED as error:
-            raise make_start_error(argv[0], StartError(describe_lack(error), uncertain=True)) from None
+            raise StartError(describe_lack(error), uncertain=True) from None
 
 
 def make_start_error(name: str, error: StartError) -> ClusterUnreachable:
@@ -209,6 +227,14 @@ def build_user_environment() -> dict[str, str]:
     return built
 
 
+def find_user_name() -> str:
+    """Find the name of the user that programs run for."""
+    try:
+        return _find_account(os.getuid())[0]
+    except KeyError:
+        return str(os.getuid())
+
+
 @functools.cache  # of a moment without descriptors getpwuid says that there is no such user
 def _find_account(uid: int) -> tuple[str, str, str]:
     entry = pwd.getpwuid(uid)
@@ -223,24 +249,31 @@ def _wait_for_end(started: Program, timeout_s: float, has_enough: Callable[[], b
             return code
     if left_s > 0 and (code := started.wait(_LAST_WORDS_S)) is not None:
         return code
+    with contextlib.suppress(*STARVED):  # then it is not known whether it hangs
+        STARTER.replace_hanging()
     started.send_signal(signals.SIGKILL)
     if started.wait(_KILL_S) is None:
         raise StartError("it does not end", uncertain=True)
     return None
 
 
-def _open_memory_file(content: bytes = b"") -> IO[bytes]:
+def _open_memory_file(content: bytes, opened: contextlib.ExitStack) -> int:
     # In memory where Linux offers it: no disk that could be full, and sh copies nothing through Python.
-    made: IO[bytes] = (
-        os.fdopen(os.memfd_create("sluice"), "w+b") if hasattr(os, "memfd_create") else tempfile.TemporaryFile()  # noqa: SIM115 - closed by the caller's `with`
-    )
-    if content:
-        made.write(content)
-        made.flush()
-        made.seek(0)
-    return made
+    if hasattr(os, "memfd_create"):
+        fd = os.memfd_create("sluice")
+        opened.callback(os.close, fd)
+    else:
+        fd = opened.enter_context(tempfile.TemporaryFile()).fileno()  # noqa: SIM115 - the stack is one
+    at = 0
+    while at < len(content):
+        at += os.pwrite(fd, content[at:] if at else content, at)
+    return fd
 
 
-def _read_all(file: IO[bytes]) -> bytes:
-    file.seek(0)
-    return file.read()
+def _read_all(fd: int) -> bytes:
+    # A piece is the whole of it, where nobody writes any more.
+    pieces, at = list[bytes](), 0
+    while piece := os.pread(fd, max(os.fstat(fd).st_size - at, 0), at):
+        pieces.append(piece)
+        at += len(piece)
+    return b"".join(pieces)

@@ -83,6 +83,11 @@ def _hash_script(script: str) -> bytes:
 _GOOD = _GoodScripts()
 
 
+def is_known_good(script: str) -> bool:
+    """Return whether the same script was found good before."""
+    return _GOOD.has(script)
+
+
 def _find_wrong_form(script: str) -> ScriptProblem | None:
     if not script.startswith("#!"):
         return ScriptProblem("a batch script begins with #!, such as #!/bin/bash", 1)
@@ -100,8 +105,8 @@ def _find_idle_option(script: str) -> ScriptProblem | None:
 
 
 def _read_by_bash(scripts: Sequence[str]) -> list[str]:
-    bash = shutil.which("bash")
-    if bash is None or not scripts:
+    bash = shutil.which("bash") if scripts else None
+    if bash is None:
         return []
     given = (_READING + "".join(f"check {shlex.quote(script)}\n" for script in scripts)).encode(errors="replace")
     environment = build_user_environment() | {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}

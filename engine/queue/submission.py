@@ -19,6 +19,7 @@ from slurm_shim.errors import FolderRefused, SlurmInvalid
 from slurm_shim.times import parse_duration
 from store import access
 from store.config import masks
+from store.disk.audit import MakeLine
 from store.disk.reading import read_slice_blocking
 from store.errors import Denied, Invalid, NotFound, TooLarge, make_problem
 from store.indexes.bodies import Answer
@@ -56,7 +57,12 @@ class Script(NamedTuple):
 
 
 async def submit_job(
-    server: Server, body: dict[str, Any], idempotency_key: str | None, caller: access.Caller, base_url: str
+    server: Server,
+    body: dict[str, Any],
+    idempotency_key: str | None,
+    caller: access.Caller,
+    base_url: str,
+    make_line: MakeLine | None = None,
 ) -> Answer:
     """Submit a job; raise Invalid with everything that is wrong."""
     await server.clusters.wait_for_first_answer()
@@ -80,7 +86,7 @@ async def submit_job(
     given = {"name": name, "script_content": script.text, "notify": False}
     record_id = requests.make_id(caller.name, "job", idempotency_key)
     try:
-        record = await jobs.submit_job(server, given, record_id, caller, needs, wish)
+        record = await jobs.submit_job(server, given, record_id, caller, needs, wish, make_line)
     except FolderRefused as problem:
         field = "working_directory" if problem.field == "work_dir" else problem.field
         raise Invalid([make_problem(problem.reason, ["body", field], input=body.get(field))]) from None

@@ -292,4 +292,4 @@ class Transfer:
     def _start(self, program: str, environment: dict[str, str], out: IO[bytes], err: IO[bytes]) -> Program:
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123 - no path of ours
             files = nothing.fileno(), out.fileno(), err.fileno()
-            return STARTER.start(Request(program, self.words[1:], environment, files, DESCRIPTORS))
+            return STARTER.start(Request(program, self.words[1:], environment, DESCRIPTORS), files)

@@ -4,8 +4,8 @@
 
 `sh` forks whoever calls it, which takes the longer the more memory that has: so it is called here, where there is
 little. Each message over the socket hands over a connection of its own for one program, with its standard input,
-output, error, and perhaps a descriptor to hold; or asks for a signal to one. It ends when the socket is closed, and
-programs that it has started go on.
+output, error, and perhaps a descriptor to hold; or asks for a signal to one; or hands over a connection under the
+number 0, which is closed as a sign of life. It ends when the socket is closed, and programs that it has started go on.
 """
 
 from __future__ import annotations
@@ -16,12 +16,14 @@ import json
 import logging
 import mmap
 import os
+import queue
 import resource
 import signal
 import socket
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -96,12 +98,14 @@ class Calls:
                 number, signal_number, fds = receive(self._to_server)
                 with self._lock:
                     self._waiting -= 1
-                    call = self._by_number.setdefault(number, Call()) if fds else self._by_number.get(number)
+                    call = self._by_number.setdefault(number, Call()) if number and fds else self._by_number.get(number)
                     is_last = not self._waiting
             if fds and call is not None:
                 self._answer(number, call, fds, is_last)
             elif call is not None:
                 call.send_signal(signal_number)
+            else:
+                close_all(fds)  # which tells the server that we are here
 
     def _answer(self, number: int, call: Call, fds: list[int], is_last: bool) -> None:
         """Run what is asked for over a connection, and answer there."""
@@ -270,6 +274,27 @@ def describe(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error) or "out of memory")[-500:]
 
 
+def load_sh(folder: str) -> None:
+    """Load sh without half of what it loads: each start copies what is here."""
+    sys.path.append(folder)
+    # 90 modules, for those who `await` a program, and for the version of sh, which nobody asks for here.
+    asyncio, metadata = types.ModuleType("asyncio"), types.ModuleType("importlib.metadata")
+    vars(asyncio).update(Queue=queue.Queue, get_running_loop=refuse_loop)
+    vars(metadata).update(version=lambda _name: "", PackageNotFoundError=LookupError)
+    sys.modules |= {"asyncio": asyncio, "importlib.metadata": metadata}
+    import sh  # noqa: F401
+
+    # sh writes every argv to its log at INFO, comments and names of people's jobs among them.
+    logging.getLogger("sh").setLevel(logging.WARNING)
+    gc.collect()
+    gc.freeze()
+
+
+def refuse_loop() -> None:
+    """Say that no event loop runs, as asyncio does."""
+    raise RuntimeError("no running event loop")
+
+
 def main(number: int, folder: str) -> None:
     """Serve the server at the other end of this socket."""
     # What is sent to a whole group or service is for the server, which then ends its calls; programs get the default.
@@ -280,14 +305,7 @@ def main(number: int, folder: str) -> None:
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     os.set_inheritable(number, False)
-    sys.path.append(folder)
-    sys.modules["ssl"] = None  # type: ignore[assignment]  # 4 MB that nobody uses
-    import sh  # noqa: F401
-
-    # sh writes every argv to its log at INFO, comments and names of people's jobs among them.
-    logging.getLogger("sh").setLevel(logging.WARNING)
-    gc.collect()
-    gc.freeze()
+    load_sh(folder)
     Calls(socket.socket(fileno=number)).serve()
 
 

@@ -1,6 +1,6 @@
 """The process that starts programs, as the server knows it.
 
-It is started with the first program and again when it has died, and ends with the server.
+It is started with the first program and again when it has died or hangs, and ends with the server.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import os
 import select
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -24,6 +25,7 @@ from pathlib import Path
 
 PROCESS = Path(__file__).with_name("process.py")
 _END_S = 5.0  # what it may take to end once its socket is closed
+_ANSWER_S = 10  # to a sign of life, and to taking a message over, even on a machine that has much to do
 _PIECE_BYTES = 65_536
 _SMALL = {"MALLOC_ARENA_MAX": "1"}  # its threads share what memory there is: sh forks all of it
 
@@ -31,26 +33,26 @@ _SMALL = {"MALLOC_ARENA_MAX": "1"}  # its threads share what memory there is: sh
 class StartError(Exception):
     """A program could not be started, or nobody knows what became of it.
 
-    `uncertain` says that it may have been started, `unfit` that it is no program that can be run.
+    `uncertain` says that it may have been started, `unfit` that it is no program that can be run, `lost` that the
+    process has ended that was to start it.
     """
 
-    def __init__(self, text: str, uncertain: bool, unfit: bool = False) -> None:
+    def __init__(self, text: str, uncertain: bool, unfit: bool = False, lost: bool = False) -> None:
         super().__init__(text)
-        self.text, self.uncertain, self.unfit = text, uncertain, unfit
+        self.text, self.uncertain, self.unfit, self.lost = text, uncertain, unfit, lost
 
 
 @dataclass(frozen=True)
 class Request:
     """What is to be run, and with what.
 
-    `files` are descriptors of standard input, output and error; `hold_fd` is inherited; `descriptors` is the soft limit
-    of these, `most_bytes` what may be written into one file.
+    `hold_fd` is a descriptor that is inherited, `descriptors` the soft limit of these, `most_bytes` what may be written
+    into one file.
     """
 
     program: str
     words: Sequence[str]
     environment: Mapping[str, str]
-    files: tuple[int, int, int]
     descriptors: int
     hold_fd: int | None = None
     most_bytes: int | None = None
@@ -101,7 +103,7 @@ class Program:
         try:
             kind, said, uncertain = json.loads(self._received)
         except ValueError:  # there is none, or a part of one
-            raise StartError("the process that starts programs has ended", uncertain=True) from None
+            raise StartError("the process that starts programs has ended", uncertain=True, lost=True) from None
         if kind != "ended":
             raise StartError(said, uncertain, kind == "unfit")
         return int(said)
@@ -120,14 +122,17 @@ class Starter:
         self._socket: socket.socket | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self, request: Request) -> Program:
-        """Start a program; raise StartError, or OSError for what is lacking."""
+    def start(self, request: Request, files: tuple[int, int, int]) -> Program:
+        """Start a program; raise StartError, or OSError for what is lacking.
+
+        `files` are descriptors of its standard input, output and error.
+        """
         ours, theirs = socket.socketpair()
         program = Program(self, next(self._numbers), ours)
         try:
             with theirs:
                 held = [] if request.hold_fd is None else [request.hold_fd]
-                self._hand_over(program._number, [theirs.fileno(), *request.files, *held])
+                self._hand_over(program._number, [theirs.fileno(), *files, *held])
             with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has died: there is no reply
                 ours.sendall(request.pack())
         except BaseException:
@@ -141,7 +146,22 @@ class Starter:
             if self._socket is not None:
                 self._socket.send(json.dumps([number, signal_number]).encode())
 
-    def _hand_over(self, number: int, fds: list[int]) -> None:
+    def replace_hanging(self) -> None:
+        """End the process if it gives no sign of life; the next program starts another."""
+        ours, theirs = socket.socketpair()
+        with ours:
+            with theirs:
+                asked = self._hand_over(0, [theirs.fileno()])
+            ours.settimeout(_ANSWER_S)
+            with contextlib.suppress(ConnectionResetError):
+                try:
+                    ours.recv(1)
+                except TimeoutError:
+                    with self._lock:
+                        if self._process is asked and self._socket is not None:
+                            self._end_process(hangs=True)
+
+    def _hand_over(self, number: int, fds: list[int]) -> subprocess.Popen[bytes] | None:
         message = json.dumps([number, 0]).encode()
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
         with self._lock:
@@ -150,14 +170,18 @@ class Starter:
                     self._socket.sendmsg([message], rights)
                 except (BrokenPipeError, ConnectionResetError):  # it has died, and has not taken this
                     self._end_process()
+                except BlockingIOError:  # it has taken nothing for long
+                    self._end_process(hangs=True)
                 else:
-                    return
+                    return self._process
             self._start_process().sendmsg([message], rights)
+            return self._process
 
     def _start_process(self) -> socket.socket:
         found = PathFinder.find_spec("sh")
         assert found is not None and found.origin is not None
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _ANSWER_S, 0))
         with theirs:
             words = ["-X", "utf8", "-I", "-S", str(PROCESS), str(theirs.fileno()), str(Path(found.origin).parents[1])]
             try:
@@ -181,10 +205,12 @@ class Starter:
             if self._socket is not None:
                 self._end_process()
 
-    def _end_process(self) -> None:
+    def _end_process(self, hangs: bool = False) -> None:
         assert self._socket is not None and self._process is not None
         self._socket.close()
         self._socket = None
+        if hangs:
+            self._process.kill()
         try:
             self._process.wait(_END_S)
         except subprocess.TimeoutExpired:

@@ -33,7 +33,7 @@ HIDDEN = "***"
 
 
 # Makes the line of a request that is about to succeed, given the id of what it made (see `Audit.make_line`).
-MakeLine = Callable[[Any], Line]
+MakeLine = Callable[..., Line]
 
 
 class Audit:

@@ -12,8 +12,8 @@ import asyncio
 import contextlib
 import errno
 import os
+import random
 import re
-import secrets
 import stat
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -265,8 +265,8 @@ class Files:
         """
         self.require_store(path)
         try:
-            for folder in reversed([part for part in (path, *path.parents) if not part.is_dir()]):
-                self._make_dir(folder)
+            if not path.is_dir():
+                self._make_dir(path)
         except OSError as cause:
             error = from_os_error(cause, f"make the folder {self.display_path(path)}")
             if self.is_own(path) and path != self.root:
@@ -281,7 +281,7 @@ class Files:
         except FileNotFoundError:
             if not more_tries:
                 raise
-            self.make_dirs(folder.parent)  # somebody removed it, as it was empty, meanwhile
+            self.make_dirs(folder.parent)  # it is missing too, or somebody removed it, as it was empty, meanwhile
             self._make_dir(folder, more_tries - 1)
         except FileExistsError:
             if not folder.is_dir():
@@ -504,7 +504,8 @@ class Files:
             self.ops.unlink(path)
 
     def _name_temporary(self, path: Path, ending: str) -> Path:
-        return path.with_name(f".sluice-{secrets.token_hex(8)}.{ending}")
+        # Whoever knows it beforehand can make it fail, no more: such files are made, never opened.
+        return path.with_name(f".sluice-{random.getrandbits(64):016x}.{ending}")
 
     def _sync_folder(self, folder: Path) -> None:
         fd = self.ops.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

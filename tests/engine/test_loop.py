@@ -11,7 +11,7 @@ import pytest
 
 from engine import loop
 from engine.open_documents import LostDocuments, OpenDocuments
-from engine.tasks import Tasks
+from engine.tasks import Locks, Tasks
 from store.kinds import Key, OpenDocument
 from tests.pretended import asynchronous
 
@@ -32,7 +32,7 @@ class Pretended:
         self.wake = asyncio.Event()
         self.open_documents = OpenDocuments(self.wake.set)
         self.lost_documents = LostDocuments()
-        self.tasks = Tasks(self.open_documents.mark, lambda _key: None)
+        self.tasks, self.locks = Tasks(self.open_documents.mark, lambda _key: None), Locks()
         snapshot = SimpleNamespace(list_missing=lambda job_ids: [job_id for job_id in ["7"] if job_id in job_ids])
         self.cluster: Any = SimpleNamespace(
             name="here", is_answering=True, snapshot=snapshot, resolve_missing=self.settle
@@ -77,6 +77,17 @@ class Pretended:
 def fill(server: Pretended) -> None:
     for number in range(MANY):
         server.open_documents.put(Key("job", f"r{number}"), OpenDocument("here", [str(number)]))
+
+
+@asynchronous
+async def test_what_a_request_works_on_is_looked_at_afterwards(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, held, other = Pretended(monkeypatch), Key("job", "held"), Key("job", "other")
+    for number, key in enumerate((held, other)):
+        server.open_documents.put(key, OpenDocument("here", [str(number)]))
+    async with server.locks.hold(held):
+        assert await server.reconcile() == {"other": 1}
+        assert await server.reconcile() == {}
+    assert await server.reconcile() == {"held": 1}
 
 
 @asynchronous

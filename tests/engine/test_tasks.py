@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from engine.tasks import LONGEST_PAUSE_S, Locks, Supervisor, Tasks, call_on_signal, end_task
+from engine.tasks import LONGEST_PAUSE_S, Gatherer, Locks, Supervisor, Tasks, call_on_signal, end_task
 from slurm_shim.errors import SlurmUnreachable
 from store.errors import NotFound
 from store.kinds import Key
@@ -178,3 +178,43 @@ def test_the_end_of_the_process_is_told_at_once_and_to_whom_it_was_told_before()
     finally:
         signal.signal(signal.SIGTERM, before)
     assert receivers == ["server"]
+
+
+class Answers:
+    """Answers questions once they are let, by doubling them; a question of 0 fails."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[int]] = []
+        self.let = asyncio.Event()
+
+    async def answer(self, questions: list[int]) -> list[int]:
+        self.calls.append(questions)
+        await self.let.wait()
+        if 0 in questions:
+            raise ValueError("nothing")
+        return [2 * question for question in questions]
+
+
+@asynchronous
+async def test_questions_that_wait_go_together() -> None:
+    answers = Answers()
+    gatherer = Gatherer(answers.answer, most=3)
+    waiting = [asyncio.create_task(gatherer.ask(question)) for question in range(1, 7)]
+    await asyncio.sleep(0)
+    waiting[4].cancel()
+    answers.let.set()
+    assert await asyncio.gather(*waiting[:4], waiting[5]) == [2, 4, 6, 8, 12]
+    assert [question for call in answers.calls for question in call] == [1, 2, 3, 4, 5, 6]
+    assert len(answers.calls) < 6 and max(map(len, answers.calls)) == 3
+    assert await gatherer.ask(7) == 14
+
+
+@asynchronous
+async def test_a_question_that_fails_fails_alone() -> None:
+    answers = Answers()
+    gatherer = Gatherer(answers.answer, most=3)
+    waiting = [asyncio.create_task(gatherer.ask(question)) for question in (1, 2, 0, 3)]
+    await asyncio.sleep(0)
+    answers.let.set()
+    first, second, failed, third = await asyncio.gather(*waiting, return_exceptions=True)
+    assert (first, second, third) == (2, 4, 6) and isinstance(failed, ValueError)

@@ -305,6 +305,28 @@ def test_a_key_belongs_to_its_caller(client: Client) -> None:
     assert mine.json()["job_id"] != theirs.json()["job_id"]
 
 
+def test_a_job_and_its_line_in_the_audit_are_one_commit(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    files, lines = client.server.store.files, list[Any]()
+    commit = files.commit
+
+    def watched(changes: Any, *rest: Any, **more: Any) -> None:
+        commit(changes, *rest, **more)
+        lines.extend(change.line for change in changes if change.line is not None)
+
+    monkeypatch.setattr(files, "commit", watched)
+    name = unique("audited")
+    job_id = submit_under_key(client, name, name).json()["job_id"]
+    assert submit_under_key(client, name, name).json()["job_id"] == job_id
+    told = [
+        (entry["status"], entry["made"])
+        for path in (client.store / "audit").iterdir()
+        for entry in map(json.loads, path.read_text().splitlines())
+        if entry["what"] == "srunx_submit_job" and entry["made"] == job_id
+    ]
+    assert told == [(201, job_id)] * 2, "one line for each request"
+    assert [(line.is_written, json.loads(line.data)["made"]) for line in lines] == [(True, job_id)]
+
+
 def test_without_a_key_every_request_makes_a_job(client: Client) -> None:
     assert client.submit(HELLO) != client.submit(HELLO)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,6 +73,48 @@ def test_what_was_under_way_when_it_died_is_uncertain(tmp_path: Path) -> None:
     assert run("echo again").out == b"again\n"
     go.write_text("\n")  # who reads it goes on
     eventually((tmp_path / "done").exists, 60, "the program goes on")
+
+
+def test_one_that_is_stopped_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slurm_shim.starting.starter._ANSWER_S", 1)
+    pid = find_starter()
+    os.kill(pid, signal.SIGSTOP)
+    with pytest.raises(ClusterUnreachable) as caught:
+        run("echo never", timeout_s=0.1)
+    assert caught.value.uncertain
+    assert find_starter() != pid and is_gone(pid)
+
+
+def test_one_that_takes_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("slurm_shim.starting.starter._ANSWER_S", 1)
+    pid = find_starter()
+    os.kill(pid, signal.SIGSTOP)
+    stat = Path(f"/proc/{pid}/stat")
+    eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", 60, "it is stopped")
+    taking = programs.STARTER._socket
+    assert taking is not None
+    with pytest.raises(BlockingIOError):  # once there is no room for more
+        for _ in range(10_000):
+            taking.send(b"[1, 15]", socket.MSG_DONTWAIT)
+    assert find_starter() != pid
+
+
+def test_one_that_is_busy_is_not_replaced(tmp_path: Path) -> None:
+    pid = find_starter()
+    assert run("sleep 600", timeout_s=0.1).exit_code is None
+    assert find_starter() == pid
+
+
+@pytest.mark.parametrize("may_repeat", [True, False])
+def test_who_only_asks_asks_again(tmp_path: Path, may_repeat: bool) -> None:
+    shell = f"echo >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) = 1 ] && kill -9 $PPID; echo said"
+    words = ["squeue", "-c", shell]
+    if may_repeat:
+        assert programs.run_program("/bin/sh", words, PATH, b"", 60, may_repeat=True).out == b"said\n"
+    else:
+        with pytest.raises(ClusterUnreachable, match="squeue was lost sight of"):
+            programs.run_program("/bin/sh", words, PATH, b"", 60)
+    assert len((tmp_path / "runs").read_text()) == 1 + may_repeat
 
 
 SERVER = """
