@@ -62,36 +62,40 @@ class Gatherer(Generic[Asked, Answered]):
     ) -> None:
         self._answer, self._most, self._at_once = answer, most, at_once
         self._waiting: list[tuple[Asked, asyncio.Future[Answered]]] = []
-        self._calls: set[asyncio.Task[None]] = set()
+        self._under_way, self._tasks = 0, set[asyncio.Task[None]]()
 
     async def ask(self, question: Asked) -> Answered:
         """Return the answer to one question, or raise what its call has raised."""
-        told: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
-        self._waiting.append((question, told))
-        if len(self._calls) < self._at_once:
-            task = asyncio.create_task(self._work())
-            self._calls.add(task)
-            task.add_done_callback(self._calls.discard)
-        return await told
+        future: asyncio.Future[Answered] = asyncio.get_running_loop().create_future()
+        self._waiting.append((question, future))
+        if self._under_way < self._at_once:
+            self._under_way += 1
+            task = asyncio.create_task(self._answer_waiting())
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        return await future
 
-    async def _work(self) -> None:
-        while self._waiting:
-            asked, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
-            if not await self._answer_all(asked) and len(asked) > 1:
-                for each in asked:
-                    await self._answer_all([each])
+    async def _answer_waiting(self) -> None:
+        try:
+            while self._waiting:
+                asked, self._waiting = self._waiting[: self._most], self._waiting[self._most :]
+                if not await self._answer_all(asked) and len(asked) > 1:
+                    for each in asked:
+                        await self._answer_all([each])
+        finally:
+            self._under_way -= 1
 
     async def _answer_all(self, asked: list[tuple[Asked, asyncio.Future[Answered]]]) -> bool:
         """Answer these questions in one call; tell of a failure only to one alone."""
         try:
-            answers = await self._answer([question for question, _told in asked])
+            answers = await self._answer([question for question, _answer in asked])
         except Exception as problem:
             if len(asked) == 1 and not asked[0][1].done():
                 asked[0][1].set_exception(problem)
             return False
-        for (_question, told), answer in zip(asked, answers, strict=True):
-            if not told.done():  # whoever asked may have gone
-                told.set_result(answer)
+        for (_question, future), answer in zip(asked, answers, strict=True):
+            if not future.done():  # whoever asked may have gone
+                future.set_result(answer)
         return True
 
 

@@ -291,7 +291,7 @@ def load_sh(folder: str) -> None:
 
 
 def refuse_loop() -> None:
-    """Say that no event loop runs, as asyncio does."""
+    """Refuse a loop, as asyncio does where none runs."""
     raise RuntimeError("no running event loop")
 
 

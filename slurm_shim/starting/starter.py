@@ -147,7 +147,7 @@ class Starter:
                 self._socket.send(json.dumps([number, signal_number]).encode())
 
     def replace_hanging(self) -> None:
-        """End the process if it gives no sign of life; the next program starts another."""
+        """End the process if it gives no sign of life; another comes next."""
         ours, theirs = socket.socketpair()
         with ours:
             with theirs:

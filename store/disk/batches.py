@@ -76,6 +76,9 @@ class Batches:
 
     def run_side_by_side(self, jobs: Sequence[Callable[[], None]]) -> None:
         """Run jobs, which raise nothing, in this thread and others that help."""
+        if len(jobs) < 2:
+            run_in_turn(jobs)
+            return
         waiting, done = deque(jobs), queue.SimpleQueue[None]()
 
         def work() -> None:

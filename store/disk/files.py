@@ -356,10 +356,11 @@ class Files:
         for change in changes:
             if change.placed:
                 folders.setdefault(change.path.parent, []).append(change)
-        run(
-            [partial(self._append_lines, path, added) for path, added in logs.items()]
-            + [partial(self._settle_folder, folder, placed) for folder, placed in folders.items()]
-        )
+        appends = [partial(self._append_lines, path, added) for path, added in logs.items()]
+        if not any(line.is_synced for added in logs.values() for line in added):  # they wait for no disk
+            run_in_turn(appends)
+            appends = []
+        run([*appends, *(partial(self._settle_folder, folder, placed) for folder, placed in folders.items())])
         self._retract_lines(changes, logs)
         for change in changes:
             self._clean_up(change)

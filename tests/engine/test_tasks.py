@@ -206,7 +206,17 @@ async def test_questions_that_wait_go_together() -> None:
     assert await asyncio.gather(*waiting[:4], waiting[5]) == [2, 4, 6, 8, 12]
     assert [question for call in answers.calls for question in call] == [1, 2, 3, 4, 5, 6]
     assert len(answers.calls) < 6 and max(map(len, answers.calls)) == 3
-    assert await gatherer.ask(7) == 14
+    for question in (7, 8):  # each as soon as the one before is answered
+        assert await asyncio.wait_for(asyncio.ensure_future(gatherer.ask(question)), 60) == 2 * question
+
+
+@asynchronous
+async def test_whoever_is_answered_may_ask_at_once() -> None:
+    answers = Answers()
+    answers.let.set()
+    gatherer = Gatherer(answers.answer, most=3)
+    async with asyncio.timeout(60):
+        assert [await gatherer.ask(question) for question in range(1, 5)] == [2, 4, 6, 8]
 
 
 @asynchronous

@@ -317,13 +317,13 @@ def test_a_job_and_its_line_in_the_audit_are_one_commit(client: Client, monkeypa
     name = unique("audited")
     job_id = submit_under_key(client, name, name).json()["job_id"]
     assert submit_under_key(client, name, name).json()["job_id"] == job_id
-    told = [
+    entries = [
         (entry["status"], entry["made"])
         for path in (client.store / "audit").iterdir()
         for entry in map(json.loads, path.read_text().splitlines())
         if entry["what"] == "srunx_submit_job" and entry["made"] == job_id
     ]
-    assert told == [(201, job_id)] * 2, "one line for each request"
+    assert entries == [(201, job_id)] * 2, "one line for each request"
     assert [(line.is_written, json.loads(line.data)["made"]) for line in lines] == [(True, job_id)]
 
 
