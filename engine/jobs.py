@@ -85,11 +85,26 @@ def look_at(asked: Cluster) -> float | None:
 def get_job(server: Server, job_id: str, cluster: str | None, wait: int = 0) -> Answer | Coroutine[Any, Any, Answer]:
     """Get one job, at once where its bytes are kept; raise NotFound."""
     asked = server.clusters.resolve(cluster)
-    kept = server.job_bodies.get(asked)
-    if kept is None or kept.version != _get_version(server, asked):
-        kept = server.job_bodies[asked] = JobBodies(_get_version(server, asked), BoundedCache(KEPT_JOBS_BYTES))
+    kept = get_kept(server, asked)
     body = None if wait else kept.bodies.get(job_id)
     return _read_job(server, job_id, asked, wait, kept) if body is None else Answer(body, look_at(asked))
+
+
+def get_kept(server: Server, asked: Cluster) -> JobBodies:
+    """Get the jobs kept as bytes in the present version of the queue."""
+    kept, version = server.job_bodies.get(asked), _get_version(server, asked)
+    if kept is None or kept.version != version:
+        kept = server.job_bodies[asked] = JobBodies(version, BoundedCache(KEPT_JOBS_BYTES))
+    return kept
+
+
+def is_plain(asked: Cluster, job_id: str) -> bool:
+    """Return whether the queue has this job, which is no part of others.
+
+    Of those parts may have ended, which the version of the queue does not tell.
+    """
+    row = asked.snapshot.jobs.get(job_id)
+    return row is not None and row["array_job_id"] is None and row["het_job_id"] is None
 
 
 def _get_version(server: Server, asked: Cluster) -> tuple[int, int, int]:
@@ -109,10 +124,8 @@ async def _read_job(server: Server, job_id: str, asked: Cluster, wait: int, kept
         lambda: find_job(server, job_id, asked),
         lambda row: row["slurm_state"] in states.TERMINAL,
     )
-    body, plain = Body(orjson.dumps(row)), asked.snapshot.jobs.get(job_id)
-    # Of others parts may have ended, which the version of the queue does not tell.
-    is_plain = plain is not None and plain["array_job_id"] is None and plain["het_job_id"] is None
-    if is_plain and kept.version == _get_version(server, asked):
+    body = Body(orjson.dumps(row))
+    if is_plain(asked, job_id) and kept.version == _get_version(server, asked):
         kept.bodies.put(job_id, body, len(body.data) + 500)
     return Answer(body, look_at(asked))
 

@@ -26,11 +26,30 @@ Row = Mapping[str, Any]
 PLAIN = "text/plain; charset=utf-8"
 OF_TASKS = "each task or component has resources of its own: ask for one of them"
 NOT_YET = "the job has not begun"
+KEPT_BYTES = 500  # that a job that is kept takes beside its bytes
 
 
 async def get_job(server: Server, job_id: str, caller: access.Caller, cluster: str | None = None) -> Answer:
-    """Get one job with what it used and depends on; raise NotFound."""
+    """Get one job with what it used and depends on; keep a plain one.
+
+    Raises NotFound.
+    """
     asked = server.clusters.resolve(cluster)
+    used = await asked.usage.find(job_id) if jobs.is_plain(asked, job_id) else None
+    row = asked.snapshot.jobs.get(job_id)
+    if used is None or row is None:
+        return Answer(await _build_detail(server, job_id, caller, asked), jobs.look_at(asked))
+    kept, key = jobs.get_kept(server, asked), (job_id, is_owner(caller, asked, row), server.store.holds.version)
+    known: tuple[Any, Body] | None = kept.bodies.get(key)
+    if known is None or known[0] is not used:
+        known = used, await _build_detail(server, job_id, caller, asked)
+        if jobs.get_kept(server, asked) is kept:
+            kept.bodies.put(key, known, len(known[1].data) + KEPT_BYTES)
+    return Answer(known[1], jobs.look_at(asked))
+
+
+async def _build_detail(server: Server, job_id: str, caller: access.Caller, asked: Cluster) -> Body:
+    """Build the detail of a job, as far as the caller may see it."""
     row = await find_row(server, job_id, asked)
     usage, unknown = await _find_usage(asked, row)
     job = queue_view.get_view(server, asked).to_job_json(server, asked, row)
@@ -45,7 +64,7 @@ async def get_job(server: Server, job_id: str, caller: access.Caller, cluster: s
         submit_line=usage["submit_line"] if usage else None,
         hold_reason=holds.find_reason(server, asked, row["job_id"]) if row["state"] in actions.WAITING else None,
     )
-    return Answer(Body(dump_json(made)), jobs.look_at(asked))
+    return Body(dump_json(made))
 
 
 async def read_script(

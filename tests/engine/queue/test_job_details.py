@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from engine.queue import job_details
+from engine.queue import holds, job_details
 from slurm_shim.errors import JobUnknown, SlurmDenied, SlurmUnreachable
 from store import access
 from store.errors import Denied, NotFound
@@ -187,3 +187,19 @@ async def test_what_slurm_says_of_a_script_is_told(tmp_path: Path, problem: Exce
         world.slurm.failure = problem
         with pytest.raises(type(problem)):
             await job_details.read_script(world.server, "7", CALLER, "")
+
+
+@asynchronous
+async def test_a_job_that_is_kept_follows_all_that_it_tells(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        kept = record("7", "PENDING", environment={"A": "b"})
+        await world.store.jobs.create(kept.id, kept)
+        await world.show_queue(job("7", "PENDING", reason="JobHeldUser", comment=kept.tag))
+        first = await job_details.get_job(world.server, "7", WRITER)
+        assert (await job_details.get_job(world.server, "7", WRITER)).value is first.value, "it was made once"
+        assert (await get(world, "7", WRITER))["environment"] == {"A": "b"}
+        assert (await get(world, "7", READER))["environment"] == {}, "the same job, for somebody else"
+        await holds.keep_reason(world.server, world.server.cluster, ["7"], "wrong input", "ann")
+        assert (await get(world, "7", WRITER))["hold_reason"] == "wrong input"
+        await world.show_queue(job("7", "RUNNING", comment=kept.tag))
+        assert (await get(world, "7", WRITER))["state"] == "RUNNING"
