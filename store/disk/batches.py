@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from store.disk.reading import Stamp
+
 # All files of a batch are open until all are fsynced.
 MAX_BATCH = 128
 # So many files are fsynced at once: the kernel makes one commit of those that wait together.
@@ -34,6 +36,27 @@ class Line:
 
 
 @dataclass(eq=False, slots=True)
+class FileChange:
+    """One file to write (`data`) or delete (`data` None), and its progress.
+
+    `line` tells of it in a log, in the same commit: it is there when the change is, and what becomes of it does not
+    matter to the change.
+    """
+
+    path: Path
+    data: bytes | None
+    exclusive: bool = False
+    line: Line | None = None
+    fd: int = -1
+    temporary: Path | None = None
+    backup: Path | None = None
+    replaced: bool = False
+    placed: bool = False
+    stamp: Stamp | None = None
+    error: Exception | None = None
+
+
+@dataclass(eq=False, slots=True)
 class Request:
     """What one caller wants, and the future of its loop that it waits for."""
 
@@ -44,11 +67,12 @@ class Request:
 class Batches:
     """One thread that does what is wanted, all that waits at a time.
 
-    `perform(wanted)` does it and raises nothing: what goes wrong it notes in what was wanted.
+    `perform(wanted)` does it and raises nothing: what goes wrong it notes in what was wanted. `tidy()` does a little of
+    what can wait until nothing else is wanted, and returns whether there is more.
     """
 
-    def __init__(self, perform: Callable[[list[Any]], None]) -> None:
-        self.perform = perform
+    def __init__(self, perform: Callable[[list[Any]], None], tidy: Callable[[], bool] = lambda: False) -> None:
+        self.perform, self.tidy = perform, tidy
         self.requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.start_lock = threading.Lock()
@@ -117,8 +141,12 @@ class Batches:
                 answers = [request.answer for request in batch if request.answer.get_loop() is loop]
                 with contextlib.suppress(RuntimeError):  # it has ended
                     loop.call_soon_threadsafe(_wake_all, answers)
+            while self.requests.empty() and self.tidy():
+                pass
             if ending:
-                return
+                break
+        while self.tidy():
+            pass
 
 
 def run_in_turn(jobs: Sequence[Callable[[], None]]) -> None:

@@ -16,12 +16,11 @@ import random
 import re
 import stat
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from store.disk.batches import MAX_BATCH, Batches, Line, run_in_turn
+from store.disk.batches import MAX_BATCH, Batches, FileChange, Line, run_in_turn
 from store.disk.reading import Stamp, to_stamp
 from store.errors import Denied, Exists, Invalid, NotFound, StoreError, StoreUnavailable, from_os_error, make_problem
 
@@ -56,27 +55,6 @@ def is_temporary(name: str) -> bool:
 Run = Callable[..., Awaitable[Any]]
 
 
-@dataclass(eq=False, slots=True)
-class FileChange:
-    """One file to write (`data`) or delete (`data` None), and its progress.
-
-    `line` tells of it in a log, in the same commit: it is there when the change is, and what becomes of it does not
-    matter to the change.
-    """
-
-    path: Path
-    data: bytes | None
-    exclusive: bool = False
-    line: Line | None = None
-    fd: int = -1
-    temporary: Path | None = None
-    backup: Path | None = None
-    replaced: bool = False
-    placed: bool = False
-    stamp: Stamp | None = None
-    error: Exception | None = None
-
-
 class Files:
     """The writer of one store.
 
@@ -87,7 +65,8 @@ class Files:
         self.root = root
         self.inside = f"{os.path.abspath(root)}/".replace("//", "/")  # noqa: PTH100  (links are not followed)
         self.ops = ops
-        self.batches = Batches(self._commit_wanted)
+        self.batches = Batches(self._commit_wanted, self._remove_backup)
+        self.backups: list[Path] = []  # of what was replaced, to be removed: see `commit`
         self.failures: dict[Path, str] = {}  # why the last write to a folder of the store failed
         self.find_loss: Callable[[], str | None] = lambda: None  # why the store is not the locked one any more
 
@@ -327,17 +306,26 @@ class Files:
         """Commit what has gathered; note a defect in all of it."""
         changes = [each for each in wanted if isinstance(each, FileChange)]
         try:
-            self.commit(changes, [each for each in wanted if isinstance(each, Line)])
+            self.commit(changes, [each for each in wanted if isinstance(each, Line)], backups=self.backups)
         except Exception as error:  # it must reach the callers
             for each in wanted:
                 each.error = each.error or error
 
-    def commit(self, changes: Sequence[FileChange], lines: Sequence[Line] = (), *, helped: bool = True) -> None:
+    def commit(
+        self,
+        changes: Sequence[FileChange],
+        lines: Sequence[Line] = (),
+        *,
+        helped: bool = True,
+        backups: list[Path] | None = None,
+    ) -> None:
         """Make each change durable, or set its `error` and keep the old file.
 
         Also append the lines, those of the changes among them. Not `helped` by the threads of the store where the disk
-        may be another one, which hangs.
+        may be another one, which hangs. With `backups` those of the changes are added there, and who waits is answered
+        before they are removed, for which a disk takes as long as for a fsync; those there are removed beside others.
         """
+        old = [backups.pop() for _ in range(len(backups))] if backups else []
         run = self.batches.run_side_by_side if helped else run_in_turn
         loss = self.describe_loss(self.root) if changes or lines else None
         if loss is not None:
@@ -345,7 +333,10 @@ class Files:
             self._refuse(lines, loss)
         for change in changes:
             self._take_step(change, self._write_temporary)
-        run([partial(self._take_step, change, self._sync_file) for change in changes])
+        run(
+            [partial(self._take_step, change, self._sync_file) for change in changes]
+            + [partial(self._unlink_quietly, path) for path in old]
+        )
         for change in changes:
             self._take_step(change, self._move_into_place)
         logs: dict[Path, list[Line]] = {}
@@ -363,7 +354,7 @@ class Files:
         run([*appends, *(partial(self._settle_folder, folder, placed) for folder, placed in folders.items())])
         self._retract_lines(changes, logs)
         for change in changes:
-            self._clean_up(change)
+            self._clean_up(change, backups)
             if change.error is None or isinstance(change.error, StoreUnavailable):
                 self._note_outcome(change.path.parent, change.error)
 
@@ -487,7 +478,7 @@ class Files:
                 # The disk refuses this too: the new file stays, whole, and the caller gets the error.
                 continue
 
-    def _clean_up(self, change: FileChange) -> None:
+    def _clean_up(self, change: FileChange, backups: list[Path] | None = None) -> None:
         """Close the descriptor and remove what is left over of the change."""
         if change.fd >= 0:
             try:
@@ -495,9 +486,19 @@ class Files:
             except OSError as error:
                 change.error = change.error or from_os_error(error, f"write {self.display_path(change.path)}")
             change.fd = -1
-        for leftover in (change.temporary, change.backup):
-            if leftover is not None:
-                self._unlink_quietly(leftover)
+        if change.temporary is not None:
+            self._unlink_quietly(change.temporary)
+        if change.backup is not None:
+            if backups is None or change.data is None:  # what is deleted is in no folder any more
+                self._unlink_quietly(change.backup)
+            else:
+                backups.append(change.backup)
+
+    def _remove_backup(self) -> bool:
+        """Remove a backup; return whether there are more."""
+        if self.backups:
+            self._unlink_quietly(self.backups.pop())
+        return bool(self.backups)
 
     def _unlink_quietly(self, path: Path) -> None:
         """Delete the file; leave it to the next start if that fails."""
