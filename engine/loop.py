@@ -137,7 +137,8 @@ async def reconcile(server: Server) -> None:
     if in_force.is_answering:
         if server.inbox.is_due(PASS_S):
             server.tasks.spawn(Key("inbox", ""), lambda: start.empty_inbox(server))
-        reported = await reports.settle_ended_jobs(server)
+        if server.report_index.is_due((in_force.name, in_force.snapshot.version), PASS_S):
+            reported = await reports.settle_ended_jobs(server)
     for name, known in {**found, in_force.name: in_force}.items():
         if known is not None:
             asked = known.snapshot.list_missing(opened.get_job_ids(name))
@@ -186,28 +187,29 @@ def on_jobs_changed(server: Server, cluster: Cluster, job_ids: set[str]) -> None
 
 def summarize_health(server: Server) -> dict[str, Any]:
     """Summarize for /health how the server is, but for its version."""
-    cluster, watch, down = server.cluster, server.store.summarize(), sorted(server.supervisor.problems)
-    slurm, failure = summarize_cluster(cluster), server.store.files.failure
+    cluster, store, down = server.cluster, server.store, sorted(server.supervisor.problems)
+    slurm, failure, wrong = summarize_cluster(cluster), store.files.failure, store.count_problems()
     reasons = [f"SLURM does not answer: {slurm['error']}"] if slurm["error"] else []
     reasons += [failure] if failure else []
     reasons += [f"audit entries lost: {server.audit.lost} ({server.audit.problem})"] if server.audit.lost else []
-    reasons += [describe_problems(watch["problems"])] if watch["problems"] else []
+    reasons += [describe_problems(wrong)] if wrong else []
     reasons += [f"the task {name} failed and was started again" for name in down]
-    mode = (watch["watch"] or {}).get("mode", "off")
     return {
         "status": "degraded" if reasons else "healthy",
         "reasons": reasons,
         "time": to_rfc3339(int(time.time())),
         "cluster": cluster.name,
         "slurm": slurm,
-        "store": {"problems": watch["problems"], "watching": mode, "error": failure},
+        "store": {"problems": wrong, "watching": store.watch.mode if store.watch else "off", "error": failure},
         **({"tasks": down} if down else {}),
     }
 
 
 def summarize_cluster(cluster: Cluster) -> dict[str, Any]:
     """Summarize whether SLURM answers, the snapshot's age, and why not."""
-    age_s, problem = cluster.snapshot.age_s, cluster.snapshot.problem
+    snapshot = cluster.snapshot
+    age_s = snapshot.age_s
+    problem = snapshot.describe_problem(age_s)
     return {"answers": problem is None, "age_seconds": age_s and round(age_s, 3), "error": problem}
 
 

@@ -123,7 +123,10 @@ class Snapshot:
 
         A query that is under way for too long counts as well, before its time-out ends it.
         """
-        age_s = self.age_s
+        return self.describe_problem(self.age_s)
+
+    def describe_problem(self, age_s: float | None) -> str | None:
+        """Describe `problem` for a snapshot of this age."""
         if self.error is not None or age_s is None:
             return self.error or "it has not answered yet"
         overdue = age_s > max(self.max_s, self.interval_s) + self._slurm.timeout_s
@@ -528,7 +531,8 @@ class Snapshot:
 
     def _is_missing(self, job_id: str) -> bool:
         self.missing.note_asked(job_id)
-        return job_id not in self._submitted and not self._find_rows(job_id) and self.missing.is_due(job_id)
+        # Whether it is due is what costs least: hundreds are asked about at once.
+        return self.missing.is_due(job_id) and job_id not in self._submitted and not self._find_rows(job_id)
 
     async def _ask_accounting(self, ids: set[str]) -> None:
         loop = asyncio.get_running_loop()

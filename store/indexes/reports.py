@@ -47,6 +47,8 @@ class ReportIndex:
         self.reports: dict[str, ReportSummary] = {}
         self.awaited: dict[str, ReportSummary] = {}
         self.open_questions: dict[str, None] = {}
+        self._asked_for: object = None  # the version of the queue that was looked at last, and until when that does
+        self._asked_until = 0.0
         self._by_submission = Timeline()  # job ids by submission
         self._by_event = Timeline()  # job ids by the number of each event
         self._last_number = 0
@@ -103,6 +105,17 @@ class ReportIndex:
             self.open_questions[after.job_id] = None
         else:
             self.awaited.pop(after.job_id, None)
+
+    def is_due(self, version: object, pause_s: float) -> bool:
+        """Tell whether to look at the open questions.
+
+        The queue has changed, or so long has passed.
+        """
+        now = self._clock()
+        if version == self._asked_for and now < self._asked_until <= now + pause_s:
+            return False
+        self._asked_for, self._asked_until = version, now + pause_s
+        return True
 
     # Reading.
 

@@ -33,7 +33,10 @@ class Pretended:
         self.open_documents = OpenDocuments(self.wake.set)
         self.lost_documents = LostDocuments()
         self.tasks, self.locks = Tasks(self.open_documents.mark, lambda _key: None), Locks()
-        snapshot = SimpleNamespace(list_missing=lambda job_ids: [job_id for job_id in ["7"] if job_id in job_ids])
+        snapshot = SimpleNamespace(
+            list_missing=lambda job_ids: [job_id for job_id in ["7"] if job_id in job_ids], version=1
+        )
+        self.report_index = SimpleNamespace(is_due=lambda _version, _pause_s: True)
         self.cluster: Any = SimpleNamespace(
             name="here", is_answering=True, snapshot=snapshot, resolve_missing=self.settle
         )

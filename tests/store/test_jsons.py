@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema_rs
 import pytest
 
-from store.errors import NotJson
+from store.errors import NotJson, WrongKind
 from store.jsons import MAX_PARTS, dump_json, list_problems, load_json, parse_json
 
 WORDS = {"enum": ["all", "none"]}
@@ -146,3 +146,22 @@ def test_json_that_is_kept_takes_no_more_memory_than_it_is_long() -> None:
     finally:
         tracemalloc.stop()
     assert each < 500, "orjson alone leaves some thousand bytes behind each"
+
+
+@pytest.mark.parametrize(
+    ("why", "data"),
+    [
+        ("twice", b'{"a": 1, "a": 2}'),
+        ("with as many commas as members without it", b'{"a": 1, "b": 2, "a": 3}'),
+        ("a comma in a text", b'{"a": "1,2", "a": 3}'),
+        ("in an object inside", b'{"a": {"b": 1, "b": 2}}'),
+        ("in a list", b'[{"a": 1, "a": 2}]'),
+    ],
+)
+def test_a_key_that_stands_twice_is_refused(why: str, data: bytes) -> None:
+    with pytest.raises(WrongKind, match="stands twice"):
+        parse_json(data)
+
+
+def test_keys_that_stand_once_are_taken() -> None:
+    assert parse_json(b'{"a": "1,2", "b": {}}') == {"a": "1,2", "b": {}} and parse_json(b"{}") == {}

@@ -352,3 +352,16 @@ def entry(job_id: str) -> JobEntry:
     """A job of ours."""
     record = JobRecord(id="a", name="n", job_id=job_id, state="RUNNING", submitted_at="1970-01-01T00:16:30Z")
     return history.list_entries(record)[0]
+
+
+def test_open_questions_are_looked_at_when_the_queue_changes_or_time_has_passed(tmp_path: Path) -> None:
+    clock = [1000.0]
+    report_index = ReportIndex(jobs(tmp_path), lambda: clock[0])
+    assert report_index.is_due(1, 0.5), "never yet"
+    clock[0] += 0.4
+    assert not report_index.is_due(1, 0.5)
+    assert report_index.is_due(2, 0.5), "the queue has changed"
+    clock[0] += 0.5
+    assert report_index.is_due(2, 0.5)
+    clock[0] -= 3600
+    assert report_index.is_due(2, 0.5), "the clock was put back"
