@@ -290,7 +290,11 @@ class Store:
         How changes are seen, and how many files are wrong.
         """
         watch = self.watch.summarize() if self.watch else None
-        return {"watch": watch, "problems": self._gather_problems().wrong}
+        return {"watch": watch, "problems": self.count_problems()}
+
+    def count_problems(self) -> int:
+        """Count the files that are wrong."""
+        return self._gather_problems().wrong
 
     async def tidy(self, now: float, hold: Callable[[str], AbstractAsyncContextManager[Any]]) -> int:
         """Archive old documents as config.yaml says; return how many.

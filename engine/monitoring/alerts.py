@@ -96,7 +96,7 @@ def describe_condition(server: Server) -> Condition:
         snapshot.error or (snapshot.problem if snapshot.taken_at is not None else None),
         "History and efficiency cannot be read until slurmdbd answers again." if failing else None,
         store.files.failure,
-        store.summarize()["problems"],
+        store.count_problems(),
     )
     if snapshot.problem is not None:
         return known

@@ -132,7 +132,7 @@ class ServerCollector(Collector):
         alerts = (entry.document for entry in store.alerts.iterate_entries())
         current = Counter(alert.severity for alert in alerts if not alert.resolved)
         yield _make_gauges("sluice_alerts", "Alerts that are not resolved.", ["severity"], _to_labels(current))
-        yield _make_gauge("sluice_store_problems", "Files that are wrong.", store.summarize()["problems"])
+        yield _make_gauge("sluice_store_problems", "Files that are wrong.", store.count_problems())
         yield _make_gauge("sluice_store_failing", "Whether writes fail.", 1 if store.files.failure else 0)
         yield _make_gauge("sluice_event_readers", "Who reads the change feed.", len(server.changes.readers))
         yield CounterMetricFamily("sluice_changes", "Changes that were told.", value=server.changes.position.number)

@@ -25,6 +25,7 @@ REQUEST = struct.Struct("=BBBxI")
 PORTS = struct.Struct("!HH")
 OWNER = struct.Struct("=II")
 MESSAGE_BYTES = 64 + OWNER.size
+ANSWER_BYTES = 8192
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -67,9 +68,11 @@ class Kernel:
     def __init__(self) -> None:
         self.socket: socket.socket | None = None
         self.number = 0
+        self.answer = bytearray(ANSWER_BYTES)  # the last one
 
     def ask(self, body: bytes) -> bytes:
         """Return the one message that answers; OSError when there is none."""
+        answer = self.answer
         try:
             if self.socket is None:
                 self.socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, NETLINK_SOCK_DIAG)
@@ -78,14 +81,14 @@ class Kernel:
             head = HEADER.pack(HEADER.size + len(body), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, self.number, 0)
             self.socket.send(head + body)
             while True:
-                answer = self.socket.recv(8192)
+                size_bytes = self.socket.recv_into(answer)
                 _, kind, _, number, _ = HEADER.unpack_from(answer)
                 if number == self.number:
                     break
         except OSError:
             self.close()
             raise
-        message = answer[HEADER.size :]
+        message = bytes(answer[HEADER.size : size_bytes])
         if kind != SOCK_DIAG_BY_FAMILY or len(message) < MESSAGE_BYTES:
             error = -struct.unpack_from("=i", message)[0] if len(message) >= 4 else 0
             raise OSError(error, os.strerror(error))

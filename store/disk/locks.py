@@ -32,6 +32,8 @@ class Lock:
         self.fd = fd
         self.path = path
         self.name = str(path)
+        # No other file gets this identity while this one is open.
+        self.identity: tuple[int, int] | None = _identify(os.fstat(fd))
         # While the folder is open, no other one gets its number, also after it was deleted.
         self.root_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -42,7 +44,7 @@ class Lock:
         """
         try:
             # As text, since each answer of /health asks.
-            if os.path.samestat(os.stat(self.name), os.fstat(self.fd)):  # noqa: PTH116
+            if _identify(os.stat(self.name)) == self.identity:  # noqa: PTH116
                 return None
         except (FileNotFoundError, NotADirectoryError):
             pass  # which of the two is gone is found out below
@@ -69,6 +71,7 @@ class Lock:
                 if _try_lock(fd):  # else another server has it by now
                     _write_owner(fd)
                     os.dup2(fd, self.fd, inheritable=False)  # the number that children inherit
+                    self.identity = _identify(os.fstat(fd))
             finally:
                 os.close(fd)
 
@@ -80,7 +83,7 @@ class Lock:
         if self.fd >= 0:
             os.close(self.fd)
             os.close(self.root_fd)
-            self.fd = -1
+            self.fd, self.identity = -1, None
 
 
 def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], None] = time.sleep) -> Lock:
@@ -117,6 +120,10 @@ def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], No
     except BaseException:
         os.close(fd)
         raise
+
+
+def _identify(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def _open_lock_file(path: Path) -> int:

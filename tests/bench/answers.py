@@ -33,7 +33,7 @@ app = Starlette(routes=[Route("/small", small), Route("/jobs", jobs), Route("/no
 
 
 async def rate(port: int, path: str, seconds: float, etag: str = "") -> float:
-    """Answers per second; with `etag` they are 304 where the server says so of it."""
+    """Answers per second; with `etag` all of them are 304."""
     condition = f"If-None-Match: {etag}\r\n" if etag else ""
     request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: application/json\r\n{condition}\r\n".encode()
     got, until = 0, time.monotonic() + seconds
@@ -44,8 +44,8 @@ async def rate(port: int, path: str, seconds: float, etag: str = "") -> float:
         while time.monotonic() < until:
             writer.write(request)
             head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith((b"HTTP/1.1 200", b"HTTP/1.1 304")), head
-            if b" 200 " in head[:16]:
+            assert head.startswith(b"HTTP/1.1 304" if etag else b"HTTP/1.1 200"), head
+            if not etag:
                 length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
                 await reader.readexactly(int(length.split(b":")[1]))
             got += 1
@@ -93,7 +93,8 @@ def measure_answers(folder: Path) -> Iterator[Figure]:
         own, small = server.port, (port, "/small")
         job_id = answer.json()[0]["job_id"]
         yield compare(f"list of {JOBS} jobs", (own, "/api/jobs"), (port, "/jobs"), 0.8)
-        yield compare("the same, not modified (304)", (own, "/api/jobs"), small, 0.7, answer.headers["ETag"])
+        etag = server.http.get("/api/jobs").headers["ETag"]  # SLURM has told by now why all of them are held
+        yield compare("the same, not modified (304)", (own, "/api/jobs"), small, 0.7, etag)
         yield compare("one job", (own, f"/api/jobs/{job_id}"), small, 0.7)
         yield compare("one job, S9S API", (own, f"/api/v1/jobs/{job_id}"), small, None)
         report = {"job_id": "7", "job_name": "reported", "submitted_at": "2026-01-01T00:00:00Z"}
