@@ -15,7 +15,7 @@ MUCH_BYTES = 64_000_000
 
 
 # mallopt(3): what malloc.h calls the options, and their values. Two threads at work at once is what there is at most.
-OPTIONS = {"M_ARENA_MAX": (-8, 2), "M_TRIM_THRESHOLD": (-1, 4_000_000), "M_MMAP_THRESHOLD": (-3, 1_000_000)}
+OPTIONS = {"M_ARENA_MAX": (-8, 2), "M_TRIM_THRESHOLD": (-1, 1_000_000), "M_MMAP_THRESHOLD": (-3, 1_000_000)}
 
 
 class Counts(ctypes.Structure):
