@@ -663,12 +663,12 @@ class Checker:
     """Checks values by a schema of the contract, compiled when first needed."""
 
     def __init__(self, contract: dict[str, Any], schema: dict[str, Any]) -> None:
-        self.contract, self.part = contract, schema
+        self.part, self.components = schema, {"components": contract["components"]}  # the rest is let go
 
     @functools.cached_property
     def schema(self) -> dict[str, Any]:
         """The schema, with all components that it refers to."""
-        return {"$schema": DIALECT, **self.part, "components": find_needed_components(self.contract, self.part)}
+        return {"$schema": DIALECT, **self.part, "components": find_needed_components(self.components, self.part)}
 
     @functools.cached_property
     def validator(self) -> jsonschema_rs.Validator:
@@ -1692,13 +1692,13 @@ def find_url(settings: Settings, is_far: bool = False) -> str:
 class Contract:
     """A contract as it is parsed and as it is served.
 
-    What is served is made when it is first asked for.
+    What is served is made when it is first asked for; the document itself, of 3 MB, is not kept.
     """
 
     def __init__(self, parse: Callable[[], dict[str, Any]]) -> None:
         self.parse = parse
 
-    @functools.cached_property
+    @property
     def parsed(self) -> dict[str, Any]:
         """The document."""
         return self.parse()

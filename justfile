@@ -15,7 +15,7 @@ outside := "slurm or ssh or browser or install or proxy or clients or fuzz"
 # Serve on http://127.0.0.1:8000 over the store in ./data; on the embedded cluster where no SLURM answers
 [no-exit-message]
 launch *flags: (_env "launch")
-    @exec {{ python }} app.py "$@"
+    @exec {{ python }} -m app "$@"
 
 # Every test that needs nothing but Python; `just test -k guard` picks some
 test *args: (_env "dev")

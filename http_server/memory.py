@@ -10,8 +10,8 @@ import ctypes
 import functools
 from typing import Any
 
-# Of less it makes no difference; to give this much back takes some 40 ms.
-MUCH_BYTES = 64_000_000
+# What a poll leaves that brings thousands of other rows; to give so much back takes some ms.
+MUCH_BYTES = 3_000_000
 
 
 # mallopt(3): what malloc.h calls the options, and their values. Two threads at work at once is what there is at most.
@@ -42,6 +42,12 @@ def bound_memory() -> None:
     if (library := find_library()) is not None:
         for option, value in OPTIONS.values():
             library.mallopt(option, value)
+
+
+def give_back_rest() -> None:
+    """Give back what has been needed for the start alone."""
+    if (library := find_library()) is not None:
+        library.malloc_trim(0)
 
 
 def give_back_memory(known_bytes: int) -> int:

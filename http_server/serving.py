@@ -22,7 +22,7 @@ from granian.server.embed import Server
 
 from http_server.connections import end_connections, watch_connections
 from http_server.descriptors import raise_limit
-from http_server.memory import bound_memory
+from http_server.memory import bound_memory, give_back_rest
 from http_server.tls import INNER_ADDRESS, Front, Tls, make_context
 from http_server.upgrades import Upgraded, make_answer
 from store.collecting import keep_collections_short
@@ -94,6 +94,7 @@ class Serving:
             try:
                 async with self.lifespan(None) as state:
                     with keep_collections_short():
+                        give_back_rest()
                         self.state.set_result(state)
                         waiting = asyncio.create_task(self.is_told.wait())
                         await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)

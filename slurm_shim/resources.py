@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 from slurm_shim.ids import count_tasks, expand_hosts
 from slurm_shim.parse import BASES_AT_WORK, FINISHED, WAITING, Job, Node, Partition
 
+IDLE = WAITING | FINISHED  # jobs in these states take nothing of any node
+
 
 def summarize_partitions(
     partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Iterable[Job]
@@ -21,7 +23,7 @@ def summarize_partitions(
     GPUs of nodes that take no work (down, drained, failing, not responding, reserved) are neither there nor in use.
     """
     by_name = {node["name"]: node for node in nodes}
-    at_work = [job for job in jobs if job["state"] not in WAITING and job["state"] not in FINISHED]
+    at_work = [job for job in jobs if job["state"] not in IDLE]
     used = count_gpus_in_use(by_name, at_work)
     running = Counter[str]()
     for names, number in Counter(map(itemgetter("partition"), at_work)).items():
@@ -94,7 +96,7 @@ def _split_gpus(job: Job, nodes: Mapping[str, Node]) -> dict[str, int]:
     return {name: each + (1 if place < left else 0) for place, name in enumerate(names)}
 
 
-_get_kind = itemgetter("partition", "state", "array_task_id")
+_get_kind = itemgetter("partition", "state", "array_task_id", "submit_time")
 
 
 class ClusterCounts(NamedTuple):
@@ -120,17 +122,17 @@ class ClusterCounts(NamedTuple):
 def count_cluster(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Sequence[Job]) -> ClusterCounts:
     """Count nodes, jobs and what they use."""
     queue: Counter[tuple[str, str]] = Counter()
-    # There are few kinds of tens of thousands of jobs.
-    for (partition, state, tasks), number in Counter(map(_get_kind, jobs)).items():
+    waiting: list[int] = []
+    for (partition, state, tasks), (number, first) in _count_kinds(jobs).items():
         if state not in FINISHED:
             queue[partition or "", state] += number * count_tasks(tasks)
-    waiting = [job["submit_time"] for job in jobs if job["state"] in WAITING and job["submit_time"]]
-    at_work = [job for job in jobs if job["state"] not in WAITING and job["state"] not in FINISHED]
+        if state in WAITING and first:
+            waiting.append(first)
     states: Counter[str] = Counter()
     for (_partition, state), number in queue.items():
         states[state] += number
     by_name = {node["name"]: node for node in nodes}
-    gpus = count_gpus_in_use(by_name, at_work)
+    gpus = count_gpus_in_use(by_name, (job for job in jobs if job["state"] not in IDLE))
     up = [node for node in nodes if node["state"] in BASES_AT_WORK and "INVALID_REG" not in node["flags"]]
     cpus, memory_mb = _sum_pair(up, "cpus"), _sum_pair(up, "memory_mb", "memory_allocated_mb")
     by_partition = [_count_partition(row, by_name, gpus) for row in partitions]
@@ -146,6 +148,23 @@ def count_cluster(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: 
         {key: number for counts, _ in by_partition for key, number in counts.items()},
         {key: number for _, counts in by_partition for key, number in counts.items()},
     )
+
+
+def _count_kinds(jobs: Iterable[Job]) -> Mapping[tuple[str, str, str], Sequence[int]]:
+    """Count jobs by partition, state and tasks; with the first submission.
+
+    In one look at each: there are few kinds of tens of thousands of jobs.
+    """
+    kinds: dict[tuple[str, str, str], list[int]] = {}
+    for partition, state, tasks, submitted in map(_get_kind, jobs):
+        known = kinds.get((partition, state, tasks))
+        if known is None:
+            kinds[partition, state, tasks] = [1, submitted or 0]
+            continue
+        known[0] += 1
+        if submitted and (submitted < known[1] or not known[1]):
+            known[1] = submitted
+    return kinds
 
 
 def _sum_pair(nodes: Sequence[Node], total: str, used: str | None = None) -> tuple[int, int]:

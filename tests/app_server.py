@@ -34,6 +34,7 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         self.prefix: list[str] = []  # words before the command, and the umask that it is started with
         self.umask = -1
+        self.program = [str(ROOT / "app.py")]
         furnish(store, self.tokens)
 
     def start(self, ready: bool = True) -> Server:
@@ -42,7 +43,7 @@ class Server:
         given = {"SLUICE_STORE": str(self.store), "SLUICE_CLUSTER": self.cluster, "SLUICE_PORT": str(self.port)}
         with (self.store.parent / f"{self.store.name}.server.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.prefix, sys.executable, str(ROOT / "app.py")],
+                [*self.prefix, sys.executable, *self.program],
                 env={**kept, **given, **self.environment},
                 stderr=log,
                 stdout=log,

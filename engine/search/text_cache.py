@@ -21,7 +21,7 @@ class TextCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[Any, Fields, str]] = {}
+        self._kept: dict[str, tuple[Any, str]] = {}
         self._version: Any = None
         self._texts: Texts = ([], [])
 
@@ -42,9 +42,8 @@ class TextCache:
             kept = known.get(name)
             if kept is None or kept[0] is not source:
                 fields = read(source)
-                is_same = kept is not None and kept[1] == fields
-                text = kept[2] if kept and is_same else search.make_search_text(name, fields[0], fields[1:])
-                kept = (source, fields, text)
+                is_same = kept is not None and read(kept[0]) == fields
+                kept = (source, kept[1] if kept and is_same else search.make_search_text(name, fields[0], fields[1:]))
             self._kept[name] = kept
-            texts.append(kept[2])
+            texts.append(kept[1])
         return [source for _name, source in sources], texts

@@ -16,7 +16,7 @@ from typing import Annotated, Self
 from pydantic import Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from store.config import mount_roots
-from store.documents import PATH, VARIABLE, VERSION, UserFileModel, from_yaml
+from store.documents import PATH, VARIABLE, VERSION, UserFileModel, from_yaml, require_form
 from store.errors import Denied, Invalid, NotFound, make_problem
 from store.outside_files import mount_calls
 
@@ -108,7 +108,7 @@ class Profile(UserFileModel):
     port: int = Field(default=22, ge=1, le=65535)
     description: Annotated[str, Field(max_length=1000)] | None = None
     ssh_host: Host | None = None
-    proxy_jump: Annotated[str, Field(pattern=JUMP, max_length=1000)] | None = None
+    proxy_jump: Annotated[str, require_form(JUMP, 1000, "hosts such as me@gate.example.org:22")] | None = None
     env_vars: dict[str, Annotated[str, Field(max_length=10_000)]] = Field(default={}, max_length=200)
     mounts: list[Mount] = Field(default=[], max_length=200)
 

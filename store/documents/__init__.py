@@ -35,7 +35,17 @@ from store.documents.encoding import (
 )
 from store.documents.holds import Hold
 from store.documents.jobs import JobRecord, StateChange
-from store.documents.models import ADDRESS, HOOK, LINE, PATH, VARIABLE, VERSION, ServerFileModel, UserFileModel
+from store.documents.models import (
+    ADDRESS,
+    HOOK,
+    LINE,
+    PATH,
+    VARIABLE,
+    VERSION,
+    ServerFileModel,
+    UserFileModel,
+    require_form,
+)
 from store.documents.parts import Part
 from store.documents.reports import Report, ReportEvent
 from store.documents.runs import ERROR_WORDS, Attempt, ErrorKind, Refusal, Run, RunJob, RunStatus
@@ -102,6 +112,7 @@ __all__ = [
     "from_yaml",
     "refuse_newer",
     "refuse_torn",
+    "require_form",
     "to_json",
     "to_problems",
 ]

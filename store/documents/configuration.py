@@ -32,12 +32,17 @@ from store.documents.models import (
     UserFileModel,
     Value,
     Word,
+    require_form,
 )
 from store.rules import fields
 
 Argument = Annotated[OneLine, AfterValidator(fields.check_argument)]
 Mount = Annotated[OneLine, AfterValidator(fields.check_mount)]
 Folder = Annotated[str, Field(min_length=1), AfterValidator(fields.check_folder)]
+Sender = Annotated[str, require_form(ADDRESS, 320, "an address such as ann@example.org")]
+Recipient = Annotated[
+    str, require_form(f"{ADDRESS}|^{DOMAIN}$", 320, "an address such as ann@example.org, or a domain")
+]
 
 
 class Resources(UserFileModel):
@@ -264,9 +269,9 @@ class SmtpConfig(UserFileModel):
     user: OneLine | None = None
     password_file: Annotated[str, Field(pattern=PATH, max_length=4096)] | None = None
     password_env: Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$", max_length=200)] | None = None
-    sender: Annotated[str, Field(pattern=ADDRESS, max_length=320, alias="from")]
+    sender: Annotated[Sender, Field(alias="from")]
     # Addresses, and domains whose addresses count; none: anybody.
-    recipients: list[Annotated[str, Field(pattern=f"{ADDRESS}|^{DOMAIN}$", max_length=320)]] = Field(default=[])
+    recipients: list[Recipient] = Field(default=[])
     attachment_mb: int = Field(default=10, ge=0, le=100)
 
     @property

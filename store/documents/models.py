@@ -41,8 +41,11 @@ def _to_word(value: Any) -> Any:
 Word = Annotated[str, BeforeValidator(_to_word)]
 
 
-def _require_form(pattern: str, most_chars: int, form: str) -> AfterValidator:
-    """Require text of the pattern; `form` says to people what that is."""
+def require_form(pattern: str, most_chars: int, form: str) -> AfterValidator:
+    """Require text of the pattern; `form` says to people what that is.
+
+    By Python's `re`: pydantic's expressions unfold repetitions within each other, and take up to a megabyte each.
+    """
 
     def check_form(text: str) -> str:
         if len(text) > most_chars or not re.fullmatch(pattern, text):
@@ -52,11 +55,11 @@ def _require_form(pattern: str, most_chars: int, form: str) -> AfterValidator:
     return AfterValidator(check_form)
 
 
-Origin = Annotated[str, _require_form(ORIGIN, 255, "an origin such as http://localhost:3000: nothing after the port")]
+Origin = Annotated[str, require_form(ORIGIN, 255, "an origin such as http://localhost:3000: nothing after the port")]
 KeycloakUrl = Annotated[
-    str, _require_form(KEYCLOAK_URL, 1000, "a URL such as https://sso.example.org; http:// only on this machine")
+    str, require_form(KEYCLOAK_URL, 1000, "a URL such as https://sso.example.org; http:// only on this machine")
 ]
-ReportUrl = Annotated[str, _require_form(REPORT_URL, 1000, "a URL such as http://login1:8000")]
+ReportUrl = Annotated[str, require_form(REPORT_URL, 1000, "a URL such as http://login1:8000")]
 OneLine = Annotated[str, Field(pattern=LINE, max_length=4096)]
 Value = Annotated[Word, Field(pattern=r"^[^\x00]*$", max_length=32_768)]
 

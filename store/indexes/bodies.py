@@ -80,7 +80,7 @@ class Body:
         return await asyncio.to_thread(lambda: self.gzipped)
 
 
-def join_array(pieces: Iterable[bytes]) -> bytes:
+def join_array(pieces: Iterable[bytes | memoryview]) -> bytes:
     """Join these values to a JSON array, without copying them twice.
 
     >>> join_array([b"1", b"2"]), join_array([])
@@ -89,7 +89,8 @@ def join_array(pieces: Iterable[bytes]) -> bytes:
     parts = list(pieces)
     if not parts:
         return b"[]"
-    parts[0], parts[-1] = b"[" + parts[0], (parts[-1] if parts[1:] else b"[" + parts[-1]) + b"]"
+    parts[0] = b"[" + bytes(parts[0])
+    parts[-1] = bytes(parts[-1]) + b"]"
     return b",".join(parts)
 
 

@@ -6,6 +6,7 @@ Only rows that changed are made anew, and beside the event loop where many are.
 from __future__ import annotations
 
 import asyncio
+from array import array
 from collections.abc import Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -37,12 +38,26 @@ class Queue(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """The bytes of a row, and what they were made from."""
+    """What the bytes of a row were made from, and its place in the list."""
 
     job: Row | None
     source: Source | None
     stage: str | None
-    data: bytes
+    place: int
+
+
+class Made(NamedTuple):
+    """A list as bytes, and where each row ends: rows are kept nowhere else."""
+
+    body: Body
+    ends: array[int]
+
+    def get_row(self, place: int) -> memoryview:
+        """Get the bytes of a row, which are not copied."""
+        return memoryview(self.body.data)[self.ends[place - 1] + 1 if place else 1 : self.ends[place]]
+
+
+NOTHING = Made(Body(b"[]"), array("q"))
 
 
 @dataclass
@@ -57,6 +72,7 @@ class Work:
     jobs: dict[str, Row]
     ended: list[JobSource]
     kept: dict[str, Piece]
+    kept_list: Made
     pieces: dict[str, Any] = field(default_factory=dict)
     own: dict[str, Source] = field(default_factory=dict)  # of the rows to be made that are ours
     entries: dict[str, JobEntry] = field(default_factory=dict)
@@ -72,12 +88,12 @@ class JobList:
         self._cluster = ""
         self._versions: tuple[Any, ...] | None = None
         self._pieces: dict[str, Piece] = {}
-        self._body = Body(b"[]")
+        self._made = NOTHING
 
     def get_body(self, queue: Queue) -> Body | Coroutine[Any, Any, Body]:
         """Return the list as bytes; at once where it is made, or is short."""
         if self._versions == self._get_versions(queue):
-            return self._body
+            return self._made.body
         if len(queue.jobs) > ROWS_AT_ONCE:
             return self._make_beside(queue)
         work = self._begin(queue)
@@ -97,7 +113,7 @@ class JobList:
         is_same = piece.source is self._find_source(cluster, job["job_id"]) and piece.stage == self._find_stage(
             cluster, job
         )
-        return Body(piece.data) if is_same else None
+        return Body(bytes(self._made.get_row(piece.place))) if is_same else None
 
     async def _make_beside(self, queue: Queue) -> Body:
         """Make the list in steps, the long ones in a thread; one at a time.
@@ -107,7 +123,7 @@ class JobList:
         begun = self._begun
         async with self._lock:
             if self._done > begun or self._versions == self._get_versions(queue):
-                return self._body
+                return self._made.body
             self._begun += 1
             number, work = self._begun, self._begin(queue)
             await asyncio.to_thread(self._compare_rows, work)
@@ -125,7 +141,7 @@ class JobList:
         """Note what the list is made of: it changes while the list is made."""
         ended = self._job_index.list_ended_since(queue.since, queue.cluster)
         kept = self._pieces if queue.cluster == self._cluster else {}
-        return Work(queue.cluster, self._get_versions(queue), dict(queue.jobs), ended, kept)
+        return Work(queue.cluster, self._get_versions(queue), dict(queue.jobs), ended, kept, self._made)
 
     def _compare_rows(self, work: Work) -> None:
         """Find the rows that are made already, and those that are ours."""
@@ -161,32 +177,42 @@ class JobList:
             if count % ENTRIES_AT_ONCE == 0:
                 yield
 
-    def _make_rows(self, work: Work) -> Body:
+    def _make_rows(self, work: Work) -> Made:
         """Make the rows that are lacking, and join all."""
-        changed = [job_id for job_id, piece in work.pieces.items() if piece is None]
-        for job_id in changed:
-            work.pieces[job_id] = self._make_piece(work, job_id)
-        if not changed and list(work.pieces) == list(work.kept):
-            return self._body
-        body = Body(join_array(piece.data for piece in work.pieces.values()))
-        _ = body.etag  # it takes a while as well
-        return body
+        if None not in work.pieces.values() and list(work.pieces) == list(work.kept):
+            return work.kept_list
+        parts: list[bytes | memoryview] = []
+        ends, end = array("q"), 0
+        for place, (job_id, piece) in enumerate(work.pieces.items()):
+            data = self._make_row(work, job_id, place) if piece is None else work.kept_list.get_row(piece.place)
+            if piece is not None and piece.place != place:
+                work.pieces[job_id] = piece._replace(place=place)
+            parts.append(data)
+            end += 1 + len(data)
+            ends.append(end)
+        made = Made(Body(join_array(parts)), ends)
+        _ = made.body.etag  # it takes a while as well
+        return made
 
-    def _make_piece(self, work: Work, job_id: str) -> Piece:
+    def _make_row(self, work: Work, job_id: str, place: int) -> bytes:
+        """Make the bytes of a row, and note what of."""
         job, source, entry = work.jobs.get(job_id), work.own.get(job_id), work.entries.get(job_id)
         if job is not None:
             stage = self._find_stage(work.cluster, job)
-            return Piece(job, source, stage, dump_json(srunx.to_job_json(job, entry, stage, work.cluster)))
-        assert entry is not None, "what SLURM does not show is ours"
-        report = self._report_index.find_for_entry(entry, work.cluster)
-        stage = report.stage if report else None
-        return Piece(None, source, stage, dump_json(srunx.to_past_job_json(entry, 0, stage)))
+            row = srunx.to_job_json(job, entry, stage, work.cluster)
+        else:
+            assert entry is not None, "what SLURM does not show is ours"
+            report = self._report_index.find_for_entry(entry, work.cluster)
+            stage = report.stage if report else None
+            row = srunx.to_past_job_json(entry, 0, stage)
+        work.pieces[job_id] = Piece(job, source, stage, place)
+        return dump_json(row)
 
-    def _take(self, work: Work, body: Body) -> Body:
+    def _take(self, work: Work, made: Made) -> Body:
         """Keep the list that was made."""
-        self._cluster, self._versions, self._body = work.cluster, work.versions, body
+        self._cluster, self._versions, self._made = work.cluster, work.versions, made
         self._pieces = work.pieces
-        return body
+        return made.body
 
     def _find_source(self, cluster: str, job_id: str) -> Source | None:
         return self._job_index.find_source(cluster, get_whole_id(job_id))

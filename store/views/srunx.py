@@ -51,7 +51,7 @@ def strip_afterok(depends_on: Iterable[str]) -> list[str]:
 # What jobs have only where it is not null; their other fields always stand there.
 LEFT_OUT = frozenset({
     "stage", "array_job_id", "array_task_id", "exit_code", "submitted_at", "started_at", "ended_at", "run_id",
-    "workflow_name",
+    "workflow_name", "nodelist",
 })  # fmt: skip
 
 
@@ -60,14 +60,13 @@ def to_job_json(
 ) -> dict[str, Any]:
     """Build a job from SLURM's row, with our record's run and reported stage."""
     nodes = row["node_count"]
-    reason = row["reason"]
     job = {
         "name": row["name"],
         **build_ids(row["job_id"], row["raw_id"], row["array_job_id"]),
         "status": states.to_status(row["state"]),
         "slurm_state": row["state"],
         "stage": stage,
-        "reason": reason,
+        "reason": row["reason"],
         "depends_on": strip_afterok(entry.depends_on) if entry else [],
         "command": [entry.command] if entry and entry.command else [],
         "resources": {
@@ -82,9 +81,8 @@ def to_job_json(
         "nodes": nodes,
         "cpus": row["cpu_count"],
         "gpus": row["gpus"],
-        "nodelist": row["nodes"] or (f"({reason})" if reason else ""),
+        "nodelist": row["nodes"] or None,
         "elapsed_time": format_duration(row["elapsed_s"]),
-        "time_limit": row["time_limit"],
         "exit_code": row["exit_code"],
         "submitted_at": to_rfc3339(row["submit_time"]),
         "started_at": to_rfc3339(row["start_time"]),
@@ -124,9 +122,7 @@ def to_past_job_json(entry: JobEntry, now: float, stage: str | None = None) -> d
         "nodes": entry.nodes,
         "cpus": None,
         "gpus": entry.gpus,
-        "nodelist": "",
         "elapsed_time": format_duration(elapsed),
-        "time_limit": entry.time_limit,
         "exit_code": entry.exit_code,
         "submitted_at": entry.submitted_at,
         "started_at": entry.started_at,

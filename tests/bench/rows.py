@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ async def measure_rounds(queue: PrintedQueue, folder: Path) -> dict[str, float]:
     """Measure polls and lists after nothing, few and all jobs have changed: the middle of some rounds, by name."""
 
     from app import make_app
+    from store.collecting import keep_collections_short
     from store.rules.changes import Filter
 
     os.environ |= {**queue.environment, "SLUICE_STORE": str(folder / "store"), "SLUICE_CLUSTER": "slurm"}
@@ -63,7 +65,9 @@ async def measure_rounds(queue: PrintedQueue, folder: Path) -> dict[str, float]:
     (folder / "store" / "config.yaml").write_text("poll: {min_s: 600, max_s: 600}\n")
     made, steps = make_app(), Steps()
     found: dict[str, list[float]] = {}
-    async with made.lifespan(made) as state:
+    collected = AsyncExitStack()
+    async with made.lifespan(made) as state, collected:
+        collected.enter_context(keep_collections_short())  # as where it is served
         server = state["server"]
         snapshot = server.cluster.snapshot
 

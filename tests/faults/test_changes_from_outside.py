@@ -139,7 +139,7 @@ def test_a_job_of_a_run_that_is_held_and_released(client: Client, scontrol: Call
 @contextlib.contextmanager
 def down(client: Client, scontrol: Callable[..., str], job_id: str) -> Iterator[None]:
     """Set the node of this job down, until the block ends or its slurmd reports it back."""
-    node = eventually(lambda: get_job(client, job_id)["nodelist"])
+    node = eventually(lambda: get_job(client, job_id).get("nodelist"))
     scontrol("update", f"NodeName={node}", "State=DOWN", "Reason=test")
     try:
         yield

@@ -27,10 +27,10 @@ for _ in range(4000):
     kept.append(bytearray(2_000))
 large.clear()
 has = measure()
-assert has > before + 4 * MUCH_BYTES, "or nothing is shown"
+assert has > before + 400_000_000, "or nothing is shown"
 assert give_back_memory(2**40) > 4 * MUCH_BYTES and measure() > before + 4 * MUCH_BYTES, "no more than is known"
 assert give_back_memory(known) > known + 4 * MUCH_BYTES
-assert measure() < before + MUCH_BYTES, (before, has, measure())
+assert measure() < before + 50_000_000, (before, has, measure())
 """
 
 

@@ -45,6 +45,7 @@ def test_a_job_leaves_out_what_it_does_not_have() -> None:
     assert not lacking & view.keys(), "it runs, is no array and no run's"
     assert (view["reason"], view["gpus"]) == (None, None), "other fields always stand there"
     assert make_view(exit_code=0)["exit_code"] == 0
+    assert "nodelist" not in make_view(nodes="", reason="Resources"), "the reason has a field of its own"
 
 
 @pytest.mark.parametrize(
@@ -56,8 +57,7 @@ def test_a_job_leaves_out_what_it_does_not_have() -> None:
         ("a heterogeneous component", {"job_id": "9+1", "raw_id": 10}, "job_id", 10),
         ("the whole array", {"job_id": "42", "raw_id": 42, "array_job_id": 42}, "array_job_id", 42),
         ("GPUs of a job are its total", {"gpus": 8, "node_count": 4}, "gpus", 8),
-        ("the reason stands where the nodes will", {"nodes": "", "reason": "Resources"}, "nodelist", "(Resources)"),
-        ("nothing known is no brackets", {"nodes": "", "reason": None}, "nodelist", ""),
+        ("the nodes by name", {"nodes": "node[01-02]"}, "nodelist", "node[01-02]"),
         ("days are shown", {"elapsed_s": 90_061}, "elapsed_time", "1-01:01:01"),
         ("not started", {"elapsed_s": None}, "elapsed_time", None),
         ("128 + signal as SLURM's words count it", {"exit_code": 137}, "exit_code", 137),
@@ -101,7 +101,7 @@ def test_what_we_know_of_a_job_that_slurm_has_forgotten_has_the_keys_of_one_that
         started_at="2026-03-30T09:00:10Z", ended_at="2026-03-30T09:01:40Z", node_count=2, gpus=4, user="me",
     )  # fmt: skip
     view = srunx.to_past_job_json(jobs.list_entries(record)[0], 0)
-    assert view.keys() == make_view(exit_code=3, end_time=1_774_861_300).keys()
+    assert view.keys() | {"nodelist"} == make_view(exit_code=3, end_time=1_774_861_300).keys()
     assert (view["job_id"], view["status"], view["exit_code"], view["elapsed_time"]) == (7, "FAILED", 3, "0:01:30")
     assert view["resources"]["gpus_per_node"] == 2
 
