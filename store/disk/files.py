@@ -488,11 +488,9 @@ class Files:
             change.fd = -1
         if change.temporary is not None:
             self._unlink_quietly(change.temporary)
-        if change.backup is not None:
-            if backups is None or change.data is None:  # what is deleted is in no folder any more
-                self._unlink_quietly(change.backup)
-            else:
-                backups.append(change.backup)
+        if change.backup is not None:  # what is deleted is in no folder any more
+            remove = self._unlink_quietly if backups is None or change.data is None else backups.append
+            remove(change.backup)
 
     def _remove_backup(self) -> bool:
         """Remove a backup; return whether there are more."""
