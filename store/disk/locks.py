@@ -33,7 +33,7 @@ class Lock:
         self.path = path
         self.name = str(path)
         # No other file gets this identity while this one is open.
-        self.identity: tuple[int, int] | None = _identify(os.fstat(fd))
+        self.identity: tuple[int, int] | None = _read_identity(os.fstat(fd))
         # While the folder is open, no other one gets its number, also after it was deleted.
         self.root_fd = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
 
@@ -44,7 +44,7 @@ class Lock:
         """
         try:
             # As text, since each answer of /health asks.
-            if _identify(os.stat(self.name)) == self.identity:  # noqa: PTH116
+            if _read_identity(os.stat(self.name)) == self.identity:  # noqa: PTH116
                 return None
         except (FileNotFoundError, NotADirectoryError):
             pass  # which of the two is gone is found out below
@@ -71,7 +71,7 @@ class Lock:
                 if _try_lock(fd):  # else another server has it by now
                     _write_owner(fd)
                     os.dup2(fd, self.fd, inheritable=False)  # the number that children inherit
-                    self.identity = _identify(os.fstat(fd))
+                    self.identity = _read_identity(os.fstat(fd))
             finally:
                 os.close(fd)
 
@@ -122,7 +122,7 @@ def acquire_lock(root: Path, wait_s: float = WAIT_S, pause: Callable[[float], No
         raise
 
 
-def _identify(status: os.stat_result) -> tuple[int, int]:
+def _read_identity(status: os.stat_result) -> tuple[int, int]:
     return status.st_dev, status.st_ino
 
 
