@@ -12,7 +12,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
 import re
 import secrets
 import shutil
@@ -33,7 +32,6 @@ from slurm_shim.programs import Answer, Breaker, CallCounts
 from slurm_shim.queue.known_rows import KnownRows
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
-_FOUND_S = 2.0  # for so long a program counts as the first of its name on PATH
 NONCE_LETTERS = string.ascii_letters + string.digits
 IDS_A_CALL = 500  # 3,000 ids in one scancel take 3.5 s
 DATABASE_PROGRAMS = frozenset(("sacct", "sacctmgr", "sreport"))
@@ -98,7 +96,6 @@ class Slurm:
         self._known = KnownRows()
         self._known_lock = threading.Lock()
         self._known_nodes = nodes.KnownNodes()
-        self._programs: dict[str, tuple[str, float]] = {}  # where they are on PATH, and until when that counts
         self._config: dict[str, str] = {}
         self._clock_s: float | None = None  # the controller's time when the monotonic clock was 0
         self._no_accounting_until = 0.0  # 0: there is, as far as is known
@@ -438,7 +435,9 @@ class Slurm:
         # The only place from which programs of this machine's SLURM are started.
         check_arguments(argv)
         self.check_ready()
-        program = self._find_program(argv[0])
+        program = shutil.which(argv[0], path=self.path)
+        if program is None:
+            raise SlurmUnreachable(argv[0], f"{argv[0]} is not installed (not on PATH)")
         self.make_folders(needs.folders)
         if needs.files:
             self.write_files(needs.folders["work_dir"], needs.files)
@@ -462,16 +461,6 @@ class Slurm:
         if ended.exit_code is None:
             raise make_timeout_error(argv[0], err, timeout_s)
         return Answer(ended.exit_code, out, err)
-
-    def _find_program(self, name: str) -> str:
-        program, until = self._programs.get(name, ("", 0.0))
-        if time.monotonic() >= until or not os.access(program, os.X_OK):
-            found = shutil.which(name, path=self.path)
-            if found is None:
-                raise SlurmUnreachable(name, f"{name} is not installed (not on PATH)")
-            program = found
-            self._programs[name] = program, time.monotonic() + _FOUND_S
-        return program
 
     def _call_program(
         self, program: str, argv: Sequence[str], environment: Mapping[str, str], stdin: bytes, timeout_s: float,
