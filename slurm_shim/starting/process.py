@@ -210,8 +210,10 @@ def run_program(request: dict[str, Any], given: list[Any], call: Call) -> Reply:
 
 def prepare_program(request: dict[str, Any], held: list[int]) -> None:
     """Give a program what a login gives; runs between fork and exec."""
-    # sh lets background programs ignore SIGHUP, and Python SIGXFSZ: they would pass that on to jobs.
+    # sh lets background programs ignore SIGHUP, Python SIGXFSZ, and a shell SIGQUIT of a server that it started with
+    # `&`: they would pass that on to jobs.
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if request["most_bytes"] is None:
         signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
     else:
