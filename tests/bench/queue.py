@@ -42,24 +42,29 @@ SMALL_ANSWERS = (
 CONFIG = "ClusterName = bench\nSLURM_VERSION = 22.05.8\nMinJobAge = 300 sec\nAccountingStorageType = (null)\n"
 
 
+def describe_job(number: int, runs: bool, used: str = "1:00:00") -> dict[str, Any]:
+    """Describe what squeue prints of one job, by its fields."""
+    submitted = 1_795_280_000 + number * 7919 % 100_000
+    return {
+        "JobArrayID": number, "JobID": number, "ArrayJobID": number, "ArrayTaskID": "N/A", "HetJobID": "N/A",
+        "HetJobOffset": "N/A", "UserName": f"user{number % 50}", "UserID": 1000 + number % 50, "Account": "lab",
+        "Partition": ("cpu", "gpu")[number % 2], "QOS": "normal", "State": "RUNNING" if runs else "PENDING",
+        "Reason": "None" if runs else "Priority", "SubmitTime": submitted,
+        "StartTime": submitted + 60 if runs else "N/A", "EndTime": submitted + 9000 if runs else "N/A",
+        "TimeUsed": used if runs else "0:00", "TimeLimit": "2:30:00", "NumNodes": 1, "NumCPUs": 4,
+        "MinMemory": "4G", "tres-alloc": "cpu=4,mem=4G,node=1,billing=4,gres/gpu=1", "tres-per-node": "gres:gpu:1",
+        "PriorityLong": 1 + number % 997, "NodeList": "node01" if runs else "", "SchedNodes": "(null)",
+        "BatchHost": "node01" if runs else "", "Dependency": "(null)", "exit_code": 0, "RestartCnt": 0,
+        "Command": "/home/user/run.sh", "WorkDir": "/home/user", "STDOUT": "/home/user/%j.out",
+        "STDERR": "/home/user/%j.err", "Comment": "(null)", "Name": f"sim_{number}",
+    }  # fmt: skip
+
+
 def build_queue(count: int) -> str:
     """Build what squeue prints of so many jobs under NONCE."""
     rows = []
     for number in range(1, count + 1):
-        runs, submitted = number % 5 == 0, 1_795_280_000 + number * 7919 % 100_000
-        own = {
-            "JobArrayID": number, "JobID": number, "ArrayJobID": number, "ArrayTaskID": "N/A", "HetJobID": "N/A",
-            "HetJobOffset": "N/A", "UserName": f"user{number % 50}", "UserID": 1000 + number % 50, "Account": "lab",
-            "Partition": ("cpu", "gpu")[number % 2], "QOS": "normal", "State": "RUNNING" if runs else "PENDING",
-            "Reason": "None" if runs else "Priority", "SubmitTime": submitted,
-            "StartTime": submitted + 60 if runs else "N/A", "EndTime": submitted + 9000 if runs else "N/A",
-            "TimeUsed": "1:00:00" if runs else "0:00", "TimeLimit": "2:30:00", "NumNodes": 1, "NumCPUs": 4,
-            "MinMemory": "4G", "tres-alloc": "cpu=4,mem=4G,node=1,billing=4,gres/gpu=1", "tres-per-node": "gres:gpu:1",
-            "PriorityLong": 1 + number % 997, "NodeList": "node01" if runs else "", "SchedNodes": "(null)",
-            "BatchHost": "node01" if runs else "", "Dependency": "(null)", "exit_code": 0, "RestartCnt": 0,
-            "Command": "/home/user/run.sh", "WorkDir": "/home/user", "STDOUT": "/home/user/%j.out",
-            "STDERR": "/home/user/%j.err", "Comment": "(null)", "Name": f"sim_{number}",
-        }  # fmt: skip
+        own = describe_job(number, runs=number % 5 == 0)
         rows.append(NONCE.join(str(own[name]) for name in parse.JOB_FIELDS) + f"{NONCE}E\n")
     return "".join(rows)
 

@@ -13,11 +13,11 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from slurm_shim import parse
-from tests.bench.queue import CONFIG, build_nodes
+from tests.bench.queue import CONFIG, build_nodes, describe_job
 from tests.slurm_programs import Programs
 
 # As long as what the server puts between fields, which the first squeue puts in its place.
-NONCE = "~" + "0" * 16
+NONCE = "~" + "0" * 8
 WIDTH = 1000
 SQUEUE = """\
 n=${{SQUEUE_FORMAT2#*:}}; n=${{n%%,*}}
@@ -29,20 +29,10 @@ exec cat {folder}/queue
 
 def build_record(number: int, runs: bool, used: str, nonce: str) -> bytes:
     """Build the row of squeue for one job, WIDTH bytes long."""
-    submitted = 1_795_280_000 + number * 7919 % 100_000
-    own = {
-        "JobArrayID": number, "JobID": number, "ArrayJobID": number, "ArrayTaskID": "N/A", "HetJobID": "N/A",
-        "HetJobOffset": "N/A", "UserName": f"user{number % 50}", "UserID": 1000 + number % 50, "Account": "lab",
-        "Partition": ("cpu", "gpu")[number % 2], "QOS": "normal", "State": "RUNNING" if runs else "PENDING",
-        "Reason": "None" if runs else "Priority", "SubmitTime": submitted,
-        "StartTime": submitted + 60 if runs else "N/A", "EndTime": submitted + 9000 if runs else "N/A",
-        "TimeUsed": used if runs else "0:00", "TimeLimit": "2:30:00", "NumNodes": 1, "NumCPUs": 4,
-        "MinMemory": "4G", "tres-alloc": "cpu=4,mem=4G,node=1,billing=4,gres/gpu=1", "tres-per-node": "gres:gpu:1",
-        "PriorityLong": 1 + number % 997, "NodeList": f"node{1 + number % 9999:04}" if runs else "",
-        "SchedNodes": "(null)", "BatchHost": f"node{1 + number % 9999:04}" if runs else "", "Dependency": "(null)",
-        "exit_code": 0, "RestartCnt": 0, "Command": "/home/user/run.sh", "WorkDir": "/home/user/",
-        "STDOUT": "/home/user/%j.out", "STDERR": "/home/user/%j.err", "Comment": "(null)", "Name": f"sim_{number}",
-    }  # fmt: skip
+    own = describe_job(number, runs, used)
+    if runs:
+        own["NodeList"] = own["BatchHost"] = f"node{1 + number % 9999:04}"
+    own["WorkDir"] += "/"
     missing = WIDTH - len(nonce) * len(own) - sum(len(str(value)) for value in own.values()) - len("E\n")
     assert missing >= 0, own
     own["WorkDir"] += "w" * missing
