@@ -183,7 +183,7 @@ async def test_a_profile_is_connected_when_its_cluster_answers(
         status = ssh_profiles.get_status(server)
         assert (status["connected"], status["profile_name"], status["age_seconds"]) == (False, "lab", None)
         monkeypatch.setattr(RemoteCluster, "is_answering", True)
-        monkeypatch.setattr(Snapshot, "problem", None)
+        monkeypatch.setattr(Snapshot, "describe_problem", lambda *_given: None)
         status = ssh_profiles.get_status(server)
         assert status["connected"]
         assert [(row["name"], row["in_force"], row["answers"]) for row in status["clusters"]] == [

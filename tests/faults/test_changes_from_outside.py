@@ -68,14 +68,14 @@ def read(folder: Path) -> list[str]:
 
 def get_job(client: Client, job_id: str) -> dict[str, Any]:
     found: dict[str, Any] = client.get(f"/api/jobs/{job_id}").json()
-    return found
+    return {**found, "limit": found["resources"]["time_limit"]}
 
 
 @pytest.mark.parametrize(
     ("why", "change", "row"),
     [
         ("another name", "JobName=other", {"name": "other"}),
-        ("a shorter limit", "TimeLimit=5", {"time_limit": "0:05:00"}),
+        ("a shorter limit", "TimeLimit=5", {"limit": "0:05:00"}),
         ("another partition", "Partition=gpu", {"partition": "gpu"}),
         ("last in the queue", "Nice=100", {}),
         ("a comment, which had our mark", "Comment=theirs", {}),

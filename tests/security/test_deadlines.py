@@ -12,6 +12,7 @@ import pytest
 
 import engine.server
 from engine import planning
+from slurm_shim import script_checks
 from store import deadlines
 from store.errors import Invalid
 from store.rendering.renderer import Renderer
@@ -25,7 +26,7 @@ CHECKS = [  # what is done, the module and function that do it, the request
     ("a file is read before it is saved", workflows, "parse_workflow", "/api/workflows/upload", UPLOAD),
     ("templates are rendered", workflows, "plan_workflow", "/api/workflows/a/run", {"dry_run": True}),
     ("scripts are made", planning, "build_run", "/api/workflows/a/run", {"dry_run": True}),
-    ("scripts are read by a shell", planning, "find_problems", "/api/workflows/a/run", {"dry_run": True}),
+    ("scripts are read by a shell", script_checks, "run_program", "/api/workflows/c/run", {"dry_run": True}),
 ]
 
 
@@ -34,6 +35,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     store: Path = tmp_path_factory.mktemp("deadlines") / "store"
     (store / "workflows").mkdir(parents=True)
     (store / "workflows" / "a.yaml").write_text(FILE)
+    (store / "workflows" / "c.yaml").write_text("jobs: [{name: c, command: nobody has read this before}]\n")
     with serving(store, "embedded") as made:
         yield made
 
@@ -63,7 +65,7 @@ def test_others_are_answered_while_a_check_takes_long(
         assert all(answer.result().status_code < 300 for answer in waiting)
 
 
-@pytest.mark.parametrize(("what", "path", "body"), [(row[0], *row[3:]) for row in CHECKS if row[2] != "find_problems"])
+@pytest.mark.parametrize(("what", "path", "body"), [(row[0], *row[3:]) for row in CHECKS if row[2] != "run_program"])
 def test_what_takes_too_long_is_refused(
     client: Client, monkeypatch: pytest.MonkeyPatch, what: str, path: str, body: Any
 ) -> None:

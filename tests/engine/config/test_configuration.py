@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from engine.config import configuration
 from engine.config.projects import update_project
+from engine.server import Server
 from store.errors import Changed, Conflict, Invalid, NotFound
 from tests.engine.servers.opened import open_server, write_files
 from tests.pretended import asynchronous
@@ -149,14 +153,21 @@ async def test_files_and_variables_are_listed(root: Path) -> None:
         ]
 
 
+async def list_problems(server: Server) -> list[dict[str, Any]]:
+    """The problems as they are answered."""
+    body = configuration.list_problems(server)
+    found: list[dict[str, Any]] = json.loads(await body if inspect.isawaitable(body) else body)
+    return found
+
+
 @asynchronous
 async def test_files_that_are_wrong_are_listed_wherever_they_lie(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("store.config.configuration.LOOK_S", 0)
     write_files(root, {"workflows/bad.yaml": "name: ["})
     async with open_server(root) as server:
-        assert [row["path"] for row in await configuration.list_problems(server)] == ["workflows/bad.yaml"]
+        assert [row["path"] for row in await list_problems(server)] == ["workflows/bad.yaml"]
         write_files(root.parent, {"system.json": "{"})
-        system, bad = await configuration.list_problems(server)
+        system, bad = await list_problems(server)
         assert system["path"] == str(root.parent / "system.json") and "not JSON" in system["reason"]
         (root.parent / "system.json").unlink()
-        assert await configuration.list_problems(server) == [bad], "what was mended is no problem any more"
+        assert await list_problems(server) == [bad], "what was mended is no problem any more"

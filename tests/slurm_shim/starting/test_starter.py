@@ -149,7 +149,9 @@ def test_a_program_finds_nothing_of_ours() -> None:
     fds, ignored, *_ = said = run(given).out.decode().split("Sig")
     assert fds.split() == ["0", "1", "2"] and len(said) == 3
     ignored, blocked = sorted(part.splitlines()[0] for part in said[1:])
-    assert int(ignored.split()[1], 16) == int(blocked.split()[1], 16) == 0
+    assert int(ignored.split()[1], 16) == 0
+    # Two that the C library keeps for itself stay blocked where whoever started the tests has blocked them.
+    assert int(blocked.split()[1], 16) & ~0x1_8000_0000 == 0
     process, pid, *environment = said[2].splitlines()[1:]
     assert process.split() == ["?", pid, pid]
     assert {line.partition("=")[0] for line in environment} <= {"PATH", "PWD", "OLDPWD", "SHLVL", "_"}
