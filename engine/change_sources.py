@@ -62,6 +62,7 @@ def follow_changes(server: Server) -> None:
     feed.shown_problems = _group_by_path(store.list_problems())
     store.problem_listeners.append(partial(add_problem, server))
     feed.before_reading.append(partial(prepare_reading, server))
+    feed.views["", "job"] = partial(_make_job_row, server)
     feed.views["s9s", "job"] = partial(_make_s9s_job_row, server)
 
 
@@ -215,7 +216,7 @@ def add_jobs(server: Server, cluster: Cluster, job_ids: Iterable[str]) -> None:
     """
     ids_by_cluster, now = server.changes.shown_jobs, cluster.snapshot.jobs
     if cluster not in ids_by_cluster:
-        ids_by_cluster[cluster] = set() if server.changes.readers else set(now)
+        ids_by_cluster[cluster] = {} if server.changes.readers else dict.fromkeys(now)
     for job_id in job_ids:
         add_job(server, cluster, job_id)
         # An array that went through us is shown by itself once its parts are not.
@@ -230,14 +231,14 @@ def add_jobs(server: Server, cluster: Cluster, job_ids: Iterable[str]) -> None:
 
 def add_job(server: Server, cluster: Cluster, job_id: str) -> None:
     """Add a change of one job, as the list of its cluster shows it."""
-    known_ids = server.changes.shown_jobs.setdefault(cluster, set())
+    known_ids = server.changes.shown_jobs.setdefault(cluster, {})
     action: changes.Action = "updated" if job_id in known_ids else "created"
     if job_id in cluster.snapshot.jobs:
-        known_ids.add(job_id)
+        known_ids[job_id] = None
     else:
-        known_ids.discard(job_id)
+        known_ids.pop(job_id, None)
         action = "updated" if _is_listed(server, cluster, job_id) else "deleted"
-    server.changes.add("job", job_id, action, partial(_make_job_row, server, cluster, job_id), cluster.name)
+    server.changes.add("job", job_id, action, None, cluster.name)
 
 
 def _is_listed(server: Server, cluster: Cluster, job_id: str) -> bool:
@@ -251,7 +252,10 @@ def _is_listed(server: Server, cluster: Cluster, job_id: str) -> bool:
     return entry is not None and entry.ended_at is not None and not cluster.snapshot.list_parts(job_id)
 
 
-def _make_job_row(server: Server, cluster: Cluster, job_id: str) -> dict[str, Any] | bytes | None:
+def _make_job_row(server: Server, change: Change) -> dict[str, Any] | bytes | None:
+    job_id, cluster = change.id, server.clusters.find(change.parent or "")
+    if cluster is None:
+        return None
     job, entry = cluster.snapshot.jobs.get(job_id), server.job_index.get(cluster.name, job_id)
     if job is not None:
         if (row := server.get_job_list(cluster).find_row(cluster.name, job)) is not None:

@@ -58,14 +58,15 @@ class Changes:
         self.is_closed = False
         self.readers: set[Reader] = set()
         # What readers were told: by cluster the ids in its queue and the use of its partitions; by file what is wrong.
-        self.shown_jobs: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+        self.shown_jobs: WeakKeyDictionary[Any, dict[str, None]] = WeakKeyDictionary()
         self.shown_resources: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self.shown_nodes: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self.shown_problems: dict[str, list[dict[str, Any]]] = {}
         self.planned_resources: WeakSet[Any] = WeakSet()
         # What readers of events with one filter and view share (engine.live.event_stream).
         self.event_tracks: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-        # By the view and kind, what makes a row as another API shows it.
+        # By the view and kind, what makes a row as another API shows it, or "" one as all show it: of jobs, of which there
+        # are thousands, no change has a function of its own.
         self.views: dict[tuple[str, str], Callable[[Change], Any]] = {}
         self._made = BoundedCache(KEPT_ROWS_BYTES)
         self._memory: tuple[Hashable, Any] = (None, None)
@@ -145,8 +146,8 @@ class Changes:
 
     def _get_made(self, change: Change, view: str) -> tuple[bytes, bytes]:
         """Return the row of a change and its event, made once for all."""
-        make = self.views.get((view, change.kind))
-        key = (change.number, view if make else "")
+        view = view if (view, change.kind) in self.views else ""
+        make, key = self.views.get((view, change.kind)), (change.number, view)
         made: tuple[bytes, bytes] | None = self._made.get(key)
         if made is None:
             try:

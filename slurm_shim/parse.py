@@ -174,7 +174,7 @@ def parse_job(fields: list[str]) -> Job:
     (depends, exit_code, restarts, command, work_dir, out, err, comment, name) = fields[27:]
     over = state in FINISHED
     raw_id, is_task = _parse_raw_id(raw, job_id), to_text_or_none(task) is not None
-    elapsed_s, limit_s = _parse_duration_s(used), _parse_duration_s(limit)
+    elapsed_s, limit_s = _parse_duration_s(used), _share_limit_s(limit)
     never_ran = state in WAITING or (over and not node_list and not elapsed_s)
     node_count = parse_count(nodes)
     code, signal = parse_wait_status(exit_code) if over else (None, None)
@@ -188,7 +188,7 @@ def parse_job(fields: list[str]) -> Job:
         "het_job_offset": _parse_int(offset),
         "name": name,
         "user": sys.intern(user),
-        "uid": _parse_int(uid),
+        "uid": _share_int(uid),
         "account": _share_text(account),
         "partition": sys.intern(partition),
         "qos": _share_text(qos),
@@ -327,6 +327,10 @@ def _parse_duration_s(text: str) -> int | None:
 
 def _parse_int(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
+
+
+# One number for all rows that have it.
+_share_limit_s, _share_int = lru_cache(1024)(_parse_duration_s), lru_cache(1024)(_parse_int)
 
 
 def _parse_raw_id(text: str, job_id: str) -> int:

@@ -14,6 +14,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 
 from slurm_shim.commands import NODES, PARTITIONS, Slurm
 from slurm_shim.errors import SlurmError
@@ -303,7 +304,8 @@ class Snapshot:
     def _accept_queue(self, queue: Queue, began: float) -> Sequence[set[str]]:
         """Show an answer of squeue; return the ids to tell listeners, in parts."""
         if queue.rows is not self._queue.rows:
-            self._queue = queue
+            # What has changed is told once, and takes memory where it is much.
+            self._queue = replace(queue, changed=set(), notable=())
             self._past.follow(queue.groups, began, self._slurm.queue_remembers_s)
         self._past.followed_at = began
         self._submitted = {job_id: (job, at) for job_id, (job, at) in self._submitted.items() if at >= began}

@@ -21,7 +21,7 @@ class TextCache:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[str, tuple[Any, str]] = {}
+        self._names: list[str] = []
         self._version: Any = None
         self._texts: Texts = ([], [])
 
@@ -36,14 +36,15 @@ class TextCache:
             return self._texts
 
     def _make_texts(self, sources: list[tuple[str, Any]], read: ReadFields) -> Texts:
-        known, self._kept = self._kept, {}
+        known = dict(zip(self._names, zip(*self._texts, strict=True), strict=True))
         texts = []
         for name, source in sources:
             kept = known.get(name)
-            if kept is None or kept[0] is not source:
-                fields = read(source)
-                is_same = kept is not None and read(kept[0]) == fields
-                kept = (source, kept[1] if kept and is_same else search.make_search_text(name, fields[0], fields[1:]))
-            self._kept[name] = kept
-            texts.append(kept[1])
+            if kept is not None and kept[0] is source:
+                texts.append(kept[1])
+                continue
+            fields = read(source)
+            is_same = kept is not None and read(kept[0]) == fields
+            texts.append(kept[1] if kept and is_same else search.make_search_text(name, fields[0], fields[1:]))
+        self._names = [name for name, _source in sources]
         return [source for _name, source in sources], texts

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_left, bisect_right
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
@@ -105,36 +104,49 @@ class ChangeLog:
         self.limit = limit
         self.number = 0
         self.forgotten = 0
-        self._newest: OrderedDict[tuple[str, str | None, str], Change] = OrderedDict()
-        # The same by number, with gaps where a newer one of the resource has come.
+        # By kind and parent: the newest change of each id. What is kept of a change is kept of each row of a long queue.
+        self._newest: dict[tuple[str, str | None], dict[str, Change]] = {}
+        self._count = 0
+        # The same by number, with gaps where a newer one of the resource has come, and where the oldest may be.
         self._numbers: list[int] = []
         self._line: list[Change | None] = []
+        self._first = 0
 
     def add(self, kind: str, id: str, action: Action, make_row: MakeRow, parent: str | None = None) -> Change:
         """Number a change and put it in place of what was known of its resource."""
         self.number += 1
         change = Change(self.number, kind, id, parent, action, make_row)
-        self._leave_gap(self._newest.pop(change.key, None))
-        self._newest[change.key] = change
-        if len(self._newest) > self.limit:
-            _key, oldest = self._newest.popitem(last=False)
-            self.forgotten = oldest.number
-            self._leave_gap(oldest)
-        if len(self._line) > 2 * self.limit:
-            self._line = list(self._newest.values())
-            self._numbers = [kept.number for kept in self._newest.values()]
+        alike = self._newest.setdefault((kind, parent), {})
+        known = alike.get(id)
+        alike[id] = change
+        if known is None:
+            self._count += 1
         else:
-            self._line.append(change)
-            self._numbers.append(change.number)
+            self._line[bisect_left(self._numbers, known.number)] = None
+        if self._count > self.limit:
+            self._forget_oldest()
+        if len(self._line) > 2 * self.limit:
+            self._line = [kept for kept in self._line if kept is not None]
+            self._numbers = [kept.number for kept in self._line if kept is not None]
+            self._first = 0
+        self._line.append(change)
+        self._numbers.append(change.number)
         return change
 
-    def _leave_gap(self, change: Change | None) -> None:
-        if change is not None:
-            self._line[bisect_left(self._numbers, change.number)] = None
+    def _forget_oldest(self) -> None:
+        while (oldest := self._line[self._first]) is None:
+            self._first += 1
+        self._line[self._first] = None
+        self._count -= 1
+        self.forgotten = oldest.number
+        alike = self._newest[oldest.kind, oldest.parent]
+        del alike[oldest.id]
+        if not alike:
+            del self._newest[oldest.kind, oldest.parent]
 
     def is_newest(self, change: Change) -> bool:
         """Tell whether nothing newer is known of the resource."""
-        return self._newest.get(change.key) is change
+        return self._newest.get((change.kind, change.parent), {}).get(change.id) is change
 
     def list_after(self, number: int, wanted: Filter, limit: int) -> list[Change]:
         """List the first wanted changes after this number, oldest first."""
@@ -148,7 +160,7 @@ class ChangeLog:
         return found
 
     def __len__(self) -> int:
-        return len(self._newest)
+        return self._count
 
 
 # --- how readers are told -------------------------------------------------------------------------------------------
