@@ -65,8 +65,8 @@ class Changes:
         self.planned_resources: WeakSet[Any] = WeakSet()
         # What readers of events with one filter and view share (engine.live.event_stream).
         self.event_tracks: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-        # By the view and kind, what makes a row as another API shows it, or "" one as all show it: of jobs, of which there
-        # are thousands, no change has a function of its own.
+        # By the view and kind, what makes a row as another API shows it. Without a view it is what all else show: of
+        # jobs there are thousands of changes, and none has a function of its own.
         self.views: dict[tuple[str, str], Callable[[Change], Any]] = {}
         self._made = BoundedCache(KEPT_ROWS_BYTES)
         self._memory: tuple[Hashable, Any] = (None, None)

@@ -12,8 +12,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-import orjson
-
 from engine import planning, workdirs
 from engine.clusters import describe_submission
 from engine.mounts import copies
@@ -29,6 +27,7 @@ from store.documents import JobRecord, RunJob
 from store.indexes import jobs
 from store.indexes.bodies import Answer, Body, BoundedCache, JobBodies
 from store.indexes.job_list import Queue
+from store.jsons import dump_json
 from store.kinds import Key
 from store.outside_files import mount_calls
 from store.outside_files.job_files import JobPlace
@@ -69,7 +68,7 @@ def list_resources(server: Server, partition: str | None, cluster: str | None) -
     """List GPUs and nodes of each partition, or of the one asked for."""
     asked = server.clusters.resolve(cluster)
     rows = asked.list_resources(partition)
-    body = Body(orjson.dumps([{"timestamp": to_rfc3339(at), **row} for at, row in rows]))
+    body = Body(dump_json([{"timestamp": to_rfc3339(at), **row} for at, row in rows]))
     return Answer(body, look_at(asked))
 
 
@@ -124,7 +123,7 @@ async def _read_job(server: Server, job_id: str, asked: Cluster, wait: int, kept
         lambda: find_job(server, job_id, asked),
         lambda row: row["slurm_state"] in states.TERMINAL,
     )
-    body = Body(orjson.dumps(row))
+    body = Body(dump_json(row))
     if is_plain(asked, job_id) and kept.version == _get_version(server, asked):
         kept.bodies.put(job_id, body, len(body.data) + 500)
     return Answer(body, look_at(asked))

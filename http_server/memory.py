@@ -11,7 +11,7 @@ import functools
 from typing import Any
 
 # What a poll leaves that brings thousands of other rows; to give so much back takes some ms.
-MUCH_BYTES = 3_000_000
+MUCH_BYTES = 2_000_000
 
 
 # mallopt(3): what malloc.h calls the options, and their values. Two threads at work at once is what there is at most.

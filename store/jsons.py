@@ -180,7 +180,14 @@ def dump_json(value: Any, option: int = 0) -> bytes:
         if "64-bit" not in str(error):
             raise
         data = orjson.dumps(_mark_long_integers(value), option=option)
-    # orjson leaves 4 KB of room behind it: of thousands of rows that are kept that is most of what they take.
+    return drop_room(data)
+
+
+def drop_room(data: bytes) -> bytes:
+    """Return what orjson wrote without the room that it leaves behind it.
+
+    It is 4 KB or more: of thousands of rows that are kept it is most of what they take.
+    """
     return data if len(data) > COPIED_BYTES else bytes(memoryview(data))
 
 

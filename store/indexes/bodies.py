@@ -21,7 +21,7 @@ GZIP_LEVEL = 1
 LARGE_BYTES = 500_000
 GZIP_BITS = 31  # zlib.h: a gzip header, whose time is 0
 # Rows are joined until they have so many bytes.
-PIECE_BYTES = 256_000
+PIECE_BYTES = 64_000
 
 
 class Body:

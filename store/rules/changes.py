@@ -104,7 +104,7 @@ class ChangeLog:
         self.limit = limit
         self.number = 0
         self.forgotten = 0
-        # By kind and parent: the newest change of each id. What is kept of a change is kept of each row of a long queue.
+        # By kind and parent: the newest change of each id.
         self._newest: dict[tuple[str, str | None], dict[str, Change]] = {}
         self._count = 0
         # The same by number, with gaps where a newer one of the resource has come, and where the oldest may be.

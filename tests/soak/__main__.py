@@ -2,7 +2,8 @@
 
 `just soak MINUTES` ends with a table, and exits with 1 if anything was lost, doubled, wrong, answered with 5xx, cut off
 or leaked. For most of the time the server is ended at random; the last life is left alone, and what it holds at its end
-is compared with what it held at its first settled moment.
+is compared with what it held at its first settled moment. Of its memory a line is told as well, which `--killed 0`
+shows best: most caches are full after some minutes.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from pathlib import Path
 from tests.app_server import Server
 from tests.soak.callers import EVERYBODY, Viewer
 from tests.soak.findings import KINDS, Findings
+from tests.soak.growth import Growth, Sampler
 from tests.soak.judge import Judge
 from tests.soak.keeper import Keeper
 from tests.soak.readings import Reading, read
@@ -31,8 +33,8 @@ CONFIG = """\
 cluster: {nodes: 2, cpus: 8, memory_mb: 16000}
 poll: {min_s: 1, max_s: 1}
 """
-# Shares of the time: with kills, then of the last life before and after its first reading.
-KILLED, FIRST, REST = 0.6, 0.15, 0.25
+# The share of the time with kills, and the share of the last life before its first reading.
+KILLED, FIRST = 0.6, 0.375
 ANYTHING = Reading(1e9, 10**9, 10**9)
 
 
@@ -53,20 +55,26 @@ class Soak:
             kind(self.keeper, self.book, place) for kind, count in EVERYBODY.items() for place in range(count)
         ]
         self.closer = Viewer(self.keeper, self.book, 0)
+        self.growth: Growth | None = None
 
-    def run(self, seconds: float) -> None:
-        """Use and kill the server for so long, judge it, and print the table."""
+    def run(self, seconds: float, killed: float = KILLED) -> None:
+        """Use the server for so long, kill it in this share of the time, judge it, and print the table."""
         self.keeper.start()
         assert self.server.http.post("/api/templates", json=COUNTED).status_code == 201
         for caller in self.callers:
             caller.start()
         self.keeper.flow.set()
-        self.keeper.torment(KILLED * seconds)
-        time.sleep(FIRST * seconds)
+        self.keeper.torment(killed * seconds)
+        alone_s = (1 - killed) * seconds
+        assert self.server.process is not None
+        sampler = Sampler(self.server.process.pid, lambda: len(self.book.works))
+        sampler.start()
+        time.sleep(FIRST * alone_s)
         self.drain()
         first = self.settle(ANYTHING)
         self.keeper.flow.set()
-        time.sleep(REST * seconds)
+        time.sleep((1 - FIRST) * alone_s)
+        self.growth = sampler.end()
         self.drain()
         last = self.settle(first)
         Judge(self.server.http, self.book, self.findings).judge()
@@ -122,6 +130,7 @@ class Soak:
         print(f"\n{'':<28} {'start':>8} {'end':>8}")
         for field in fields(Reading):
             print(f"{field.name:<28} {getattr(first, field.name):8} {getattr(last, field.name):8}")
+        print(f"{'memory over the last life':<28} {self.growth or 'too short to tell'}")
 
 
 def main() -> int:
@@ -133,12 +142,13 @@ def main() -> int:
     parser.add_argument(
         "--seed", type=int, default=random.randrange(2**32), help="repeats the times of kills and calls"
     )
+    parser.add_argument("--killed", type=float, default=KILLED, help="the share of the time with kills (%(default)s)")
     given = parser.parse_args()
     print(f"seed {given.seed}", flush=True)
     folder = Path(tempfile.mkdtemp(prefix="soak"))
     soak = Soak(folder, given.seed)
     try:
-        soak.run(60 * given.minutes)
+        soak.run(60 * given.minutes, given.killed)
     finally:
         soak.keeper.over.set()
         soak.keeper.flow.set()

@@ -42,6 +42,7 @@ from store.disk.kept.segments import (
     read_segment,
 )
 from store.errors import StoreError
+from store.jsons import drop_room
 
 log = logging.getLogger("sluice.store")
 
@@ -145,7 +146,7 @@ class Checkpoint:
                 assert table is not None
                 state = self._folder.find_state(table.names[place] + self._folder.ending)
                 assert state is not None and state.entry is not None
-                self._pending[state.entry.name] = (state.entry, orjson.dumps(table.facts[place]))
+                self._pending[state.entry.name] = (state.entry, drop_room(orjson.dumps(table.facts[place])))
 
     def _restore_rows(self, table: Table, states: bytes) -> list[int]:
         """Put the files of a segment that are unchanged into the index.
@@ -298,7 +299,7 @@ class Checkpoint:
         if new is None or not self._is_settled(new.facts):
             self._pending.pop(name, None)
             return
-        self._pending[name] = (new, orjson.dumps(new.facts, default=tuple))
+        self._pending[name] = (new, drop_room(orjson.dumps(new.facts, default=tuple)))
         if self._loading and len(self._pending) >= SEGMENT_ROWS:
             self.save()
 
