@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -95,8 +97,29 @@ def test_the_oldest_make_room() -> None:
     assert [change.id for change in log.list_after(log.forgotten, EVERYTHING, 2)] == ["2", "3"]
 
 
+def test_what_is_kept_of_a_change_is_little() -> None:
+    log, ids = ChangeLog(5000), [str(number) for number in range(5000)]
+    gc.collect()
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        for id in ids:
+            log.add("job", id, "created", None, "embedded")
+        each = (tracemalloc.get_traced_memory()[0] - before) / len(ids)
+    finally:
+        tracemalloc.stop()
+    assert each < 220, "of a long queue it is kept of each row"
+
+
 acts = st.lists(
-    st.tuples(st.sampled_from(KINDS[:3]), st.sampled_from("abcd"), st.sampled_from(["updated", "deleted"])), max_size=40
+    st.tuples(
+        st.sampled_from(KINDS[:3]),
+        st.sampled_from("abcd"),
+        st.sampled_from(["updated", "deleted"]),
+        st.none(),
+        st.sampled_from([None, "here", "there"]),
+    ),
+    max_size=40,
 )
 
 
@@ -105,7 +128,7 @@ def test_a_reader_gets_the_end_of_every_resource_once_and_in_order(
     given_acts: list[Any], limit: int, after: int, batch: int
 ) -> None:
     log = ChangeLog(limit)
-    all_changes = [log.add(kind, id, action, None) for kind, id, action in given_acts]
+    all_changes = [log.add(*act) for act in given_acts]
     newest = {change.key: change for change in all_changes}
     number = max(after, log.forgotten)
     got: list[Change] = []

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from store import jsons
 from store.disk.kept import checkpoint
 from store.documents import Attempt, RunJob, to_json
 from store.errors import StoreUnavailable
@@ -313,6 +315,21 @@ async def test_what_was_saved_is_held_in_memory_no_more(tmp_path: Path) -> None:
     await asyncio.to_thread(started.store.checkpoints["runs"].save)
     assert {type(entry.kept.data) for entry in folder.iterate_entries()} == {int}
     assert {name: folder.get_raw(name) for name in before} == before
+    await started.store.close()
+
+
+async def test_what_waits_for_a_segment_takes_no_more_memory_than_it_is_long(tmp_path: Path) -> None:
+    started = Started(many(tmp_path / "data", 0))
+    folder = started.store.runs
+    tracemalloc.start()
+    try:
+        await asyncio.gather(*(folder.put(f"n{n:03}", a_run(f"n{n:03}", n)) for n in range(30)))
+        made = [tracemalloc.Filter(True, module.__file__) for module in (checkpoint, jsons)]
+        kept = tracemalloc.take_snapshot().filter_traces(made).statistics("filename")
+    finally:
+        tracemalloc.stop()
+    assert len(started.store.checkpoints["runs"]) == 30
+    assert 0 < sum(found.size for found in kept) / 30 < 1500, "orjson alone leaves some thousand bytes behind each"
     await started.store.close()
 
 
