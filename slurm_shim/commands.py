@@ -456,6 +456,7 @@ class Slurm:
             most_taken_bytes=needs.most_taken_bytes,
             is_enough=is_enough,
             may_repeat=_is_asking(argv),
+            by_shell=not needs.secrets,  # which stay in no shell
         )
         out, err = (said.decode("utf-8", "replace") for said in (ended.out, ended.err))
         if ended.exit_code is None:

@@ -150,6 +150,7 @@ def run_program(
     most_taken_bytes: int | None = None,
     is_enough: Callable[[bytes], bool] | None = None,
     may_repeat: bool = False,
+    by_shell: bool = False,
 ) -> Outcome:
     """Run a program to its end and return how it ended.
 
@@ -157,10 +158,10 @@ def run_program(
 
     `hold_fd` is a descriptor that it inherits, `most_bytes` what it and the programs that it starts may write into one
     file. A program that goes on after it has printed what `is_enough` is ended, and counts as ended well. One that only
-    asks and `may_repeat` is run once more where it was lost sight of. Raises SlurmUnreachable when it cannot be
-    started, AnswerTooLarge when it printed more than `most_taken_bytes`.
+    asks and `may_repeat` is run once more where it was lost sight of. `by_shell`: see Request. Raises SlurmUnreachable
+    when it cannot be started, AnswerTooLarge when it printed more than `most_taken_bytes`.
     """
-    request = Request(program, argv[1:], environment, DESCRIPTORS, hold_fd, most_bytes)
+    request = Request(program, argv[1:], environment, DESCRIPTORS, hold_fd, most_bytes, by_shell)
     try:
         return _run_once(argv[0], request, stdin, timeout_s, most_taken_bytes, is_enough)
     except StartError as error:

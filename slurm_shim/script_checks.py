@@ -111,7 +111,7 @@ def _read_by_bash(scripts: Sequence[str]) -> list[str]:
     given = (_READING + "".join(f"check {shlex.quote(script)}\n" for script in scripts)).encode(errors="replace")
     environment = build_user_environment() | {"LC_ALL": "C.UTF-8", "PATH": "/usr/local/bin:/usr/bin:/bin"}
     try:
-        ended = run_program(bash, ["bash", "/dev/stdin"], environment, given, _TIMEOUT_S)
+        ended = run_program(bash, ["bash", "/dev/stdin"], environment, given, _TIMEOUT_S, by_shell=True)
     except SlurmUnreachable:
         return []
     return ended.out.decode(errors="replace").split("\0")[:-1]

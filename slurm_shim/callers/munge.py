@@ -54,7 +54,7 @@ def decode_credential(credential: str, socket: str | None = None, timeout_s: flo
     where = [] if socket is None else [f"--socket={socket}"]
     argv = [PROGRAM, "--numeric", "--keys=UID", "--output=/dev/null", "--metadata=-", *where]
     environment = {"PATH": os.environ.get("PATH", os.defpath), "LANG": "C.UTF-8", **build_user_environment()}
-    done = run_program(program, argv, environment, credential.encode(), timeout_s)
+    done = run_program(program, argv, environment, credential.encode(), timeout_s, by_shell=True)
     found = UID.search(done.out.decode("utf-8", "replace"))
     if done.exit_code == 0 and found is not None:
         return Identity(int(found[1]))

@@ -95,6 +95,7 @@ class EmbeddedSlurm(Slurm):
             pack_blobs(pieces),
             timeout_s + _CALL_S * len(calls),
             hold_fd=bounds.get("hold_fd"),
+            by_shell=True,
         )
         said = list(unpack_blobs(ended.out)) if ended.exit_code == 0 else []
         for number, call in enumerate(calls):

@@ -23,7 +23,14 @@ from dataclasses import dataclass
 from importlib.machinery import PathFinder
 from pathlib import Path
 
-PROCESS = Path(__file__).with_name("process.py")
+# Run as `python -c THIS FD ROOT FOLDER`: a socket to the server, and where this package and `sh` are installed.
+_PROCESS = """\
+import sys
+sys.path.append(sys.argv[2])
+from slurm_shim.starting.process import main
+main(int(sys.argv[1]), sys.argv[3])
+"""
+_ROOT = str(Path(__file__).parents[2])
 _END_S = 5.0  # what it may take to end once its socket is closed
 _ANSWER_S = 10  # to a sign of life, and to taking a message over, even on a machine that has much to do
 _PIECE_BYTES = 65_536
@@ -47,7 +54,8 @@ class Request:
     """What is to be run, and with what.
 
     `hold_fd` is a descriptor that is inherited, `descriptors` the soft limit of these, `most_bytes` what may be written
-    into one file.
+    into one file. `by_shell` says that a shell that is kept may start it (see shells.py), for what is called again and
+    again with the same environment of plain names: an exit code over 128 is then read as the end by a signal.
     """
 
     program: str
@@ -56,11 +64,14 @@ class Request:
     descriptors: int
     hold_fd: int | None = None
     most_bytes: int | None = None
+    by_shell: bool = False
 
     def pack(self) -> bytes:
         """Pack it for the process that starts it."""
-        given = {"program": self.program, "words": [*self.words], "environment": {**self.environment}}
-        packed = json.dumps(given | {"descriptors": self.descriptors, "most_bytes": self.most_bytes}).encode()
+        given: dict[str, object] = {"program": self.program, "words": [*self.words]}
+        given |= {"environment": {**self.environment}}
+        given |= {"descriptors": self.descriptors, "most_bytes": self.most_bytes, "by_shell": self.by_shell}
+        packed = json.dumps(given).encode()
         return len(packed).to_bytes(8, "big") + packed
 
 
@@ -183,10 +194,10 @@ class Starter:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", _ANSWER_S, 0))
         with theirs:
-            words = ["-X", "utf8", "-I", "-S", str(PROCESS), str(theirs.fileno()), str(Path(found.origin).parents[1])]
+            given = [str(theirs.fileno()), _ROOT, str(Path(found.origin).parents[1])]
             try:
                 self._process = subprocess.Popen(
-                    [sys.executable, *words],
+                    [sys.executable, "-X", "utf8", "-I", "-S", "-c", _PROCESS, *given],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.DEVNULL,
                     env=_SMALL | {key: os.environ[key] for key in ("LD_LIBRARY_PATH",) if key in os.environ},

@@ -21,7 +21,8 @@ import pytest
 
 from slurm_shim import programs
 from slurm_shim.errors import SlurmUnreachable
-from slurm_shim.starting import process
+from slurm_shim.starting import process, starts
+from slurm_shim.starting.calls import Call
 from slurm_shim.starting.starter import Starter, StartError
 from slurm_shim.threads import start_threads
 from store import errors
@@ -136,11 +137,11 @@ def run_cat_here() -> bytes:
         request = {"program": "/bin/sh", "words": ["-c", "cat"], "environment": {"PATH": "/bin"}}
         request |= {"descriptors": resource.getrlimit(resource.RLIMIT_NOFILE)[0], "most_bytes": None}
         fds: list[int] = []
-        process.ROOM = process.Room()
+        process.ROOM = starts.Room()
         try:
             for file in (given, out, out):
                 fds.append(os.dup(file.fileno()))
-            kind, said, uncertain = process.run_program(request, fds, process.Call())
+            kind, said, uncertain = process.run_program(request, fds, Call())
         finally:
             process.close_all(fds)
         if kind != "ended":
@@ -210,7 +211,7 @@ def test_any_thread_may_be_the_last(left: int, monkeypatch: pytest.MonkeyPatch) 
             # Who finds its child gone as well tells that: it was lost sight of.
             assert "can't start new thread" in str(problem) or "lost sight of" in str(problem)
             # What may have been started may have submitted something.
-            assert problem.uncertain == (left >= process.SPARE_THREADS)
+            assert problem.uncertain == (left >= starts.SPARE_THREADS)
     assert run_cat_here() == b"said"
 
 
