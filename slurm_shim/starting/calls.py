@@ -1,4 +1,4 @@
-"""The programs that somebody waits for, as the process that starts them knows them."""
+"""The programs that run, and the signals that they get."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ from collections.abc import Callable
 from typing import Any
 
 from slurm_shim.starting.calls import Call, Reply
-from slurm_shim.starting.shells import SHELLS
+from slurm_shim.starting.shells import SHELLS, make_key, read_identity
 from slurm_shim.starting.starts import ROOM, STARVED, StartError, describe, start_program, wait_for_end
 
 PIECE_BYTES = 65_536
@@ -120,20 +120,22 @@ def run_program(request: dict[str, Any], given: list[int], call: Call) -> Reply:
         ROOM.require(given[0])
     except STARVED as error:
         return "failed", describe(error), False
-    if request.get("by_shell") and (reply := SHELLS.run(request, given, call)) is not None:
+    by_shell = request.get("by_shell")
+    if by_shell and (reply := SHELLS.run(request, given, call)) is not None:
         return reply
+    key, identity = make_key(request, given[3:]), read_identity(request["program"])
     try:
         started = start_program(request, given[:3], given[3:])
     except StartError as error:
         return error.kind, str(error), error.is_running
     call.note_start(started.pid)
-    if request.get("by_shell"):
-        SHELLS.note_start(request, given[3:])
     close_all(given)  # who reads what it prints waits until nobody has it open
     try:
         code = wait_for_end(started)
     except STARVED as error:
         return "failed", describe(error), True
+    if by_shell:
+        SHELLS.note_run(key, request["program"], identity)
     return "ended", code, False
 
 

@@ -1,4 +1,4 @@
-"""Programs that are called again and again are started by small shells, which are kept.
+"""Small shells are kept that start what is called again and again.
 
 A start by `sh` costs 3 ms of CPU, as Python forks and threads wait; one by such a shell a third of it.
 """
@@ -31,6 +31,9 @@ PIECE_BYTES = 65_536
 # What a shell is kept for: the environment, the limit of descriptors, and what is held.
 Key = tuple[tuple[tuple[str, str], ...], int, tuple[tuple[int, int], ...]]
 
+# Changes with a program; None of one that has no path or is gone.
+Identity = tuple[int, ...] | None
+
 
 class Shell:
     """A shell that is kept; it starts one program after the other.
@@ -45,18 +48,18 @@ class Shell:
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             its_input, self._typed = open_pipe(theirs, ours)
             self._said, its_output = open_pipe(ours, theirs)
-            null = own(os.open(os.devnull, os.O_WRONLY), theirs)
+            nowhere = theirs.enter_context(Path(os.devnull).open("rb")).fileno()  # what it complains of fails there
             # Above the numbers that a shell uses by itself.
             kept = [own(fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10), theirs) for fd in held]
             words: dict[str, Any] = {"program": SHELL, "words": [], "most_bytes": None}
-            self.started = start_program(request | words, (its_input, its_output, null), kept)
+            self.started = start_program(request | words, (its_input, its_output, nowhere), kept)
             # A signal that a program sends to its group is not to end the shell; no program inherits a trap like this.
             added = [name for name in ("PWD", "OLDPWD", "SHLVL", "_") if name not in request["environment"]]
             os.write(self._typed, f"trap : HUP INT QUIT USR1 USR2 ALRM TERM; unset {' '.join(added)}\n".encode())
             self._opened = ours.pop_all()
 
     def run(self, typed: str, call: Call) -> tuple[bool, int | None]:
-        """Type a command; return whether its program began, and its status.
+        """Run a command; return whether it began, and its exit status.
 
         The status is None where the shell has ended. BrokenPipeError where it had ended before.
         """
@@ -84,24 +87,23 @@ class Shells:
         self._changed = threading.Condition()
         self._idle: list[Shell] = []  # who was used last stands last
         self._count = 0
-        # Programs that sh has started, as they were then, and until when a shell is worth its start.
-        self._fit: dict[tuple[Key, str], tuple[tuple[int, ...], float]] = {}
+        # Programs that were run, as they were then, and until when a shell is worth its start.
+        self._fit: dict[tuple[Key, str], tuple[Identity, float]] = {}
         self._is_usable = Path("/proc/self/fd").exists()
         self._is_watched, self._wakes_at = False, math.inf
 
-    def note_start(self, request: dict[str, Any], held: Sequence[int]) -> None:
-        """Note that sh has started a program: it can be run."""
-        key = make_key(request, held)
-        if (identity := read_identity(request["program"])) is not None:
-            with self._changed:
-                if len(self._fit) >= MOST_FIT:
-                    self._fit.clear()
-                self._fit[key, request["program"]] = identity, time.monotonic() + get_idle_s(key)
+    def note_run(self, key: Key, program: str, identity: Identity) -> None:
+        """Note that a program of this identity was run just now."""
+        with self._changed:
+            if len(self._fit) >= MOST_FIT:
+                self._fit.clear()
+            self._fit[key, program] = identity, time.monotonic() + get_idle_s(key)
 
     def run(self, request: dict[str, Any], given: Sequence[int], call: Call) -> Reply | None:
-        """Run a program by a shell; None where only sh may start it."""
-        key, typed = make_key(request, given[3:]), write_command(request, given)
-        if not self._is_usable or len(typed) > MOST_TYPED or "\0" in typed or not self._is_fit(key, request["program"]):
+        """Run a program by a shell; None where sh is to start it."""
+        program, key, typed = request["program"], make_key(request, given[3:]), write_command(request, given)
+        identity = read_identity(program)
+        if not self._is_usable or len(typed) > MOST_TYPED or "\0" in typed or not self._is_fit(key, program, identity):
             return None
         shell = self._take(key, request, given[3:])
         if shell is None:
@@ -110,7 +112,8 @@ class Shells:
         try:
             has_begun, status = shell.run(typed, call)
             if status is not None and has_begun:
-                return describe_end(request["program"], status, given[2])
+                self.note_run(key, program, identity)
+                return describe_end(program, status, given[2])
             if status not in REFUSED:
                 return describe_loss(shell, has_begun, status, call)
             is_refused, self._is_usable = True, False
@@ -121,15 +124,11 @@ class Shells:
             self._give_back(shell, is_alive=status is not None)
         return None
 
-    def _is_fit(self, key: Key, program: str) -> bool:
+    def _is_fit(self, key: Key, program: str, identity: Identity) -> bool:
         # What cannot be run is told from what has failed only where no shell stands between.
-        now = time.monotonic()
         with self._changed:
-            identity, until = self._fit.get((key, program), (None, 0.0))
-            if identity is None or now > until or identity != read_identity(program):
-                return False
-            self._fit[key, program] = identity, now + get_idle_s(key)
-        return True
+            noted, until = self._fit.get((key, program), (None, 0.0))
+        return noted == identity is not None and time.monotonic() < until
 
     def _take(self, key: Key, request: dict[str, Any], held: Sequence[int]) -> Shell | None:
         with self._changed:
@@ -192,8 +191,8 @@ def get_idle_s(key: Key) -> float:
     return IDLE_HOLDING_S if key[2] else IDLE_S
 
 
-def read_identity(program: str) -> tuple[int, ...] | None:
-    """Read what changes with a program; None of one that has no path or is gone."""
+def read_identity(program: str) -> Identity:
+    """Read the identity of a program."""
     try:
         status = Path(program).stat() if "/" in program else None
     except OSError:

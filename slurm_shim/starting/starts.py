@@ -34,7 +34,10 @@ class StartError(Exception):
 
 
 def start_program(request: dict[str, Any], files: Sequence[Any], held: Sequence[int]) -> Any:
-    """Start a program as the head of a group; raise StartError."""
+    """Start a program as the head of a group; raise StartError.
+
+    `files` are descriptors of its standard input, output and error.
+    """
     import sh
 
     try:

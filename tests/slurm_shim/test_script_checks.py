@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -61,9 +62,11 @@ def test_a_good_script_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     run = script_checks.run_program
 
-    def note(program: str, argv: list[str], environment: dict[str, str], stdin: bytes, timeout_s: float) -> Outcome:
+    def note(
+        program: str, argv: list[str], environment: dict[str, str], stdin: bytes, *more: Any, **bounds: Any
+    ) -> Outcome:
         read.append(stdin.decode())
-        return run(program, argv, environment, stdin, timeout_s)
+        return run(program, argv, environment, stdin, *more, **bounds)
 
     monkeypatch.setattr(script_checks, "run_program", note)
     good, bad = f"{BASH}echo good that nobody has read before\n", f"{BASH}fi # bad\n"

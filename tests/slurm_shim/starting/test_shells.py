@@ -9,7 +9,6 @@ import resource
 import shutil
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import Any
 import pytest
 
 from slurm_shim import programs
+from slurm_shim.commands import Needs, Slurm
 from slurm_shim.starting import process, shells, starts
 from slurm_shim.starting.calls import Call, Reply
 from slurm_shim.starting.shells import Shells
@@ -164,8 +164,6 @@ def test_what_cannot_be_run_is_told_as_before(tmp_path: Path) -> None:
     interpreter.unlink()
     unfit = run([], program=str(program))
     assert unfit.reply[0] == "unfit" and str(program) in unfit.reply[1] and not unfit.reply[2]
-    program.write_text("echo neither ELF nor with an interpreter\n")
-    assert run([], program=str(program)).reply[0] == "unfit"
     program.unlink()
     assert run([], program=str(program)).reply[0] == "unfit"
 
@@ -332,7 +330,6 @@ def test_a_lock_is_given_up_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     held = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
     fcntl.flock(held, fcntl.LOCK_EX)
     assert find_parent(held=[held]) == os.getpid()
-    begun = threading.Event()
 
     def is_free() -> bool:
         with (tmp_path / "lock").open() as other, contextlib.suppress(BlockingIOError):
@@ -345,16 +342,48 @@ def test_a_lock_is_given_up_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         waiting = thread.submit(run_text, text, held=[held])
         eventually((tmp_path / "begun").exists, 60, "it begins")
         os.close(held)
-        begun.set()
         assert not is_free(), "its program has it"
         (tmp_path / "go").touch()
         assert waiting.result(60).reply == ("ended", 0, False)
     eventually(is_free, 60, "the shell gives it up")
 
 
-def test_shells_end_with_the_server_and_programs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    starter, go = Starter(), tmp_path / "go"
-    monkeypatch.setattr(programs, "STARTER", starter)
+@pytest.fixture
+def starter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Starter]:
+    """A process that starts programs, of the test's own."""
+    made = Starter()
+    monkeypatch.setattr(programs, "STARTER", made)
+    yield made
+    made.close()
+
+
+@pytest.mark.usefixtures("starter")
+def test_what_has_become_no_program_is_not_run_by_a_shell(tmp_path: Path) -> None:
+    program = tmp_path / "sbatch"
+    program.write_text(f"#!/bin/sh\n{PARENT}\n")
+    program.chmod(0o755)
+    by_sh, by_shell = (
+        programs.run_program(str(program), ["sbatch"], ENVIRONMENT, b"", 60, by_shell=True).out for _ in range(2)
+    )
+    assert by_sh != by_shell
+    program.write_text(f"echo > {tmp_path}/run\n")
+    with pytest.raises(programs.SlurmUnreachable, match="could not be started") as caught:
+        programs.run_program(str(program), ["sbatch"], ENVIRONMENT, b"", 60, by_shell=True)
+    assert not caught.value.uncertain and not (tmp_path / "run").exists()
+
+
+@pytest.mark.usefixtures("starter")
+def test_secrets_of_jobs_stay_in_no_shell(tmp_path: Path) -> None:
+    (tmp_path / "sbatch").write_text(f"#!/bin/sh\n{PARENT}\n")
+    (tmp_path / "sbatch").chmod(0o755)
+    slurm, secret = Slurm(f"{tmp_path}:/usr/bin:/bin", None, 60), Needs(secrets={"SECRET": "x"})
+    by_sh = slurm.sbatch("", {})
+    assert slurm.sbatch("", {}) != by_sh
+    assert {slurm.sbatch("", {}, needs=secret) for _ in range(2)} == {by_sh}
+
+
+def test_shells_end_with_the_server_and_programs_go_on(tmp_path: Path, starter: Starter) -> None:
+    go = tmp_path / "go"
     os.mkfifo(go)
 
     def call(text: str) -> bytes:
