@@ -71,7 +71,7 @@ def test_progress_is_seen_from_here_and_a_lost_connection_loses_no_result(client
     eventually(lambda: client.get("/api/config/ssh/status").json()["error"], 30)
     work = beyond.home / ".sluice" / "work" / simulation.run_id
     eventually((work / "summary.json").exists, 60, "they go on, and are merged, with nobody to see it")
-    assert find_end(client, simulation) is None and min(count_simulated(client, simulation)) < 200
+    assert find_end(client, simulation) is None
     beyond.sshd.start()
     client.post("/api/config/ssh/profiles/lab/connect")
     ended = eventually(partial(find_end, client, simulation), 90)
