@@ -288,25 +288,28 @@ def prepare_reading(server: Server, wanted: Filter) -> None:
     """Count the use of partitions for a reader; nobody did before."""
     if wanted.wants_kind("resource"):
         for cluster in server.clusters.list_in_view():
-            if cluster not in server.changes.shown_resources:
-                add_resources(server, cluster)
+            if cluster not in server.changes.shown_resources and cluster.snapshot.partitions:
+                add_resources(server, cluster, cluster.list_resources(None))
 
 
 def plan_resources(server: Server, cluster: Cluster) -> None:
     """Count the use of partitions soon, once for many changes."""
     planned = server.changes.planned_resources
     if cluster not in planned:
-        planned.add(cluster)
-        asyncio.get_running_loop().call_later(RESOURCES_PAUSE_S, add_resources, server, cluster)
+        planned[cluster] = asyncio.ensure_future(_count_resources(server, cluster))
 
 
-def add_resources(server: Server, cluster: Cluster) -> None:
+async def _count_resources(server: Server, cluster: Cluster) -> None:
+    await asyncio.sleep(RESOURCES_PAUSE_S)
+    server.changes.planned_resources.pop(cluster, None)  # what changes from now on is counted again
+    if cluster.snapshot.partitions:
+        add_resources(server, cluster, await cluster.fetch_resources(None))
+
+
+def add_resources(server: Server, cluster: Cluster, found: Iterable[tuple[float, Mapping[str, Any]]]) -> None:
     """Add changes of partitions whose use, or whose nodes, changed."""
     feed = server.changes
-    feed.planned_resources.discard(cluster)
-    if not cluster.snapshot.partitions:
-        return
-    rows = {row["partition"]: (at, row) for at, row in cluster.list_resources(None)}
+    rows = {row["partition"]: (at, row) for at, row in found}
     before, feed.shown_resources[cluster] = (
         feed.shown_resources.get(cluster, {}),
         {name: row for name, (_at, row) in rows.items()},

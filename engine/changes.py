@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable
 from functools import partial
 from typing import Any, Self, TypeVar
-from weakref import WeakKeyDictionary, WeakSet, WeakValueDictionary
+from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from store.disk.entries import FileEntry
 from store.disk.folders import Folder
@@ -62,7 +62,7 @@ class Changes:
         self.shown_resources: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self.shown_nodes: WeakKeyDictionary[Any, dict[str, Any]] = WeakKeyDictionary()
         self.shown_problems: dict[str, list[dict[str, Any]]] = {}
-        self.planned_resources: WeakSet[Any] = WeakSet()
+        self.planned_resources: WeakKeyDictionary[Any, asyncio.Task[None]] = WeakKeyDictionary()
         # What readers of events with one filter and view share (engine.live.event_stream).
         self.event_tracks: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
         # By the view and kind, what makes a row as another API shows it. Without a view it is what all else show: of

@@ -64,10 +64,10 @@ async def _answer_list(body: Coroutine[Any, Any, Body], age_s: float | None) -> 
     return Answer(await body, age_s)
 
 
-def list_resources(server: Server, partition: str | None, cluster: str | None) -> Answer:
+async def list_resources(server: Server, partition: str | None, cluster: str | None) -> Answer:
     """List GPUs and nodes of each partition, or of the one asked for."""
     asked = server.clusters.resolve(cluster)
-    rows = asked.list_resources(partition)
+    rows = await asked.fetch_resources(partition)
     body = Body(dump_json([{"timestamp": to_rfc3339(at), **row} for at, row in rows]))
     return Answer(body, look_at(asked))
 

@@ -21,7 +21,7 @@ from engine.following import follow_folders
 from engine.monitoring.request_counts import RequestCounts
 from engine.monitoring.sampler import Sampler
 from engine.mounts.work import MountWork
-from engine.nodes.node_table import NodeTable
+from engine.nodes.node_table import NodeTables
 from engine.notify.notifications import Notifications
 from engine.notify.webhooks import Sender
 from engine.open_documents import LostDocuments, OpenDocuments
@@ -140,7 +140,7 @@ class Server:
         self.log_tails: weakref.WeakKeyDictionary[Cluster, Tails] = weakref.WeakKeyDictionary()
         self.log_counts: weakref.WeakKeyDictionary[Cluster, KnownCounts] = weakref.WeakKeyDictionary()
         self.reported_counts = KnownCounts()
-        self.node_tables: weakref.WeakKeyDictionary[Cluster, NodeTable] = weakref.WeakKeyDictionary()
+        self.node_tables: weakref.WeakKeyDictionary[Cluster, NodeTables] = weakref.WeakKeyDictionary()
         self.job_lists: weakref.WeakKeyDictionary[Cluster, JobList] = weakref.WeakKeyDictionary()
         self.job_bodies: weakref.WeakKeyDictionary[Cluster, JobBodies] = weakref.WeakKeyDictionary()
         self.queue_views: weakref.WeakKeyDictionary[Cluster, Any] = weakref.WeakKeyDictionary()  # see engine/queue

@@ -29,6 +29,7 @@ from slurm_shim.past.ended_jobs import EndedJobs
 from slurm_shim.past.missing_jobs import store_bounded
 from slurm_shim.past.usage_look_ups import UsageLookUps
 from slurm_shim.queue import job_changes
+from slurm_shim.queue.derived import Derived
 from slurm_shim.queue.gathered import EmbeddedSlurm
 from slurm_shim.remote.commands import TIMEOUT_S, Check, RemoteSlurm, Slice, check_account
 from slurm_shim.remote.connection import GRACE_S, Connection
@@ -109,8 +110,8 @@ class Cluster:
         self.snapshot.label = f"cluster {name}"
         self._executor, self._submitting = executor, asyncio.Semaphore(_SUBMISSIONS)
         self._in_flight_s = _DOUBT_S
-        self._resource_rows: tuple[int, list[dict[str, Any]]] = (-1, [])
-        self._counts: tuple[int, ClusterCounts] | None = None
+        self._resources = Derived(self.snapshot, lambda picture: summarize_partitions(*picture))
+        self._counts = Derived(self.snapshot, lambda picture: count_cluster(*picture))
         self._began_at = time.monotonic()
         # tag -> time; a squeue begun later that lacks it proves it was not taken
         self._unsure_tags: dict[str, float] = {}
@@ -165,23 +166,27 @@ class Cluster:
 
         See slurm_shim.resources. An unknown partition gives a row of zeros.
         """
-        snapshot = self.snapshot
-        if not snapshot.partitions:
-            raise SlurmUnreachable("scontrol", snapshot.nodes_error or "SLURM has not told its partitions yet")
-        if self._resource_rows[0] != snapshot.version:
-            rows = summarize_partitions(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
-            self._resource_rows = (snapshot.version, rows)
-        found = [row for row in self._resource_rows[1] if partition in (None, row["partition"])]
-        return [(int(snapshot.taken_at_epoch or 0), row) for row in found or [make_empty_row(partition or "")]]
+        self._check_partitions()
+        return self._choose_resources(self._resources.get(), partition)
 
-    @property
-    def counts(self) -> ClusterCounts:
-        """The cluster in numbers, counted once for each snapshot."""
-        snapshot = self.snapshot
-        if self._counts is None or self._counts[0] != snapshot.version:
-            counted = count_cluster(snapshot.partitions, snapshot.nodes, list(snapshot.jobs.values()))
-            self._counts = (snapshot.version, counted)
-        return self._counts[1]
+    async def fetch_resources(self, partition: str | None) -> list[tuple[float, dict[str, Any]]]:
+        """List them as `list_resources` does; beside the loop in long queues."""
+        self._check_partitions()
+        return self._choose_resources(await self._resources.fetch(), partition)
+
+    def _check_partitions(self) -> None:
+        if not self.snapshot.partitions:
+            raise SlurmUnreachable("scontrol", self.snapshot.nodes_error or "SLURM has not told its partitions yet")
+
+    def _choose_resources(
+        self, rows: list[dict[str, Any]], partition: str | None
+    ) -> list[tuple[float, dict[str, Any]]]:
+        found = [row for row in rows if partition in (None, row["partition"])]
+        return [(int(self.snapshot.taken_at_epoch or 0), row) for row in found or [make_empty_row(partition or "")]]
+
+    async def fetch_counts(self) -> ClusterCounts:
+        """Fetch the cluster in numbers, counted once for each snapshot."""
+        return await self._counts.fetch()
 
     async def look_up_job(self, job_id: str) -> dict[str, Any] | None:
         """Look up a job that the snapshot does not have; None if there is none.

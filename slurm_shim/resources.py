@@ -27,7 +27,7 @@ def summarize_partitions(
     used = count_gpus_in_use(by_name, at_work)
     running = Counter[str]()
     for names, number in Counter(map(itemgetter("partition"), at_work)).items():
-        running.update(dict.fromkeys(names.split(","), number))
+        running.update(dict.fromkeys((names or "").split(","), number))
     rows = []
     for partition in sorted(partitions, key=lambda partition: partition["name"]):
         members = [by_name[name] for name in partition["nodes"] if name in by_name]
@@ -117,6 +117,14 @@ class ClusterCounts(NamedTuple):
     unavailable: int
     partition_cpus: Mapping[tuple[str, str], int]
     partition_gpus: Mapping[tuple[str, str], int]
+
+    def count_jobs_of(self, partition: str) -> tuple[int, int]:
+        """Count jobs at work and waiting that are, or may come, there."""
+        at_work = waiting = 0
+        for (names, state), number in self.queue.items():
+            if partition in names.split(","):
+                at_work, waiting = at_work + number * (state not in WAITING), waiting + number * (state in WAITING)
+        return at_work, waiting
 
 
 def count_cluster(partitions: Sequence[Partition], nodes: Sequence[Node], jobs: Sequence[Job]) -> ClusterCounts:

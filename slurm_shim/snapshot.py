@@ -12,9 +12,10 @@ import contextlib
 import functools
 import logging
 import time
-from collections.abc import Awaitable, Callable, Container, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
+from typing import Any
 
 from slurm_shim.commands import NODES, PARTITIONS, Slurm
 from slurm_shim.errors import SlurmError
@@ -22,14 +23,15 @@ from slurm_shim.ids import is_job_id, list_tasks, split_job_id
 from slurm_shim.job_groups import build_waiting_job, combine_rows, is_part_of, list_common_tasks, list_row_tasks
 from slurm_shim.parse import FINISHED, WAITING, Job, Node, Partition
 from slurm_shim.past.missing_jobs import MissingJobs, store_bounded
-from slurm_shim.past.past_tasks import PastTasks
+from slurm_shim.past.past_tasks import GroupChange, PastTasks
 from slurm_shim.queue.answers import Queue, find_differing, index_answer, is_same_but_time
 from slurm_shim.submissions import ANY, Submission, choose_ended, get_whole_id
 
 JobFinding = tuple[str, Job | None]
 Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 
-_COST = 20  # the interval is at least so many times what a poll takes
+_COST = 20  # the interval is at least so many times what squeue takes
+_OWN_SHARE = 4  # what we take to read its answer, which costs nobody else anything, counts so much less
 _LONGEST_S = 60.0  # but never longer than this
 _HURRIED_COST = 4  # the same where somebody says that jobs have just ended
 _SOUGHT = 10_000  # tags that are looked for at once
@@ -225,13 +227,14 @@ class Snapshot:
         try:
             asked = loop.run_in_executor(self._executor, self._fetch_queue, self._queue, soon)
             hosts = asyncio.ensure_future(self._poll_nodes(began, asked)) if look_at_nodes else None
-            queue = await asyncio.shield(asked)
+            queue, groups, own_s = await asyncio.shield(asked)
             cost_s = self._slurm.squeue_s
-            self._costs_s = [*self._costs_s[-1:], self._now() - began if cost_s is None else cost_s]
+            cost_s = self._now() - began if cost_s is None else max(cost_s, own_s / _OWN_SHARE)
+            self._costs_s = [*self._costs_s[-1:], cost_s]
             self._note_answer(None)
             self.taken_at, self.taken_at_epoch = began, began_epoch
             self._follow_watch(began)
-            for changed in self._accept_queue(queue, began):
+            for changed in self._accept_queue(queue, groups, began):
                 self._notify_listeners(changed)
                 await asyncio.sleep(0)  # others have their turn between thousands of changes
         except SlurmError as error:
@@ -266,11 +269,16 @@ class Snapshot:
         """
         return self._watched is not None and self._watched[0] - at <= self._slurm.queue_remembers_s
 
-    def _fetch_queue(self, last: Queue, soon: Sequence[Sequence[str]]) -> Queue:
-        # In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
-        return index_answer(self._slurm.squeue(soon=soon), last)
+    def _fetch_queue(self, last: Queue, soon: Sequence[Sequence[str]]) -> tuple[Queue, dict[int, GroupChange], float]:
+        """Ask for the queue and compare it; also return the CPU of that.
 
-    async def _poll_nodes(self, began: float, queue: asyncio.Future[Queue]) -> bool:
+        In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
+        """
+        began_s = time.thread_time()
+        queue = index_answer(self._slurm.squeue(soon=soon), last)
+        return queue, self._past.compare(queue.groups), time.thread_time() - began_s
+
+    async def _poll_nodes(self, began: float, queue: asyncio.Future[Any]) -> bool:
         loop = asyncio.get_running_loop()
         self._nodes_began_at = began
         if self._slurm.can_prefetch:
@@ -301,12 +309,12 @@ class Snapshot:
 
     # ---------------------------------------------------------------------------------------- taking an answer over
 
-    def _accept_queue(self, queue: Queue, began: float) -> Sequence[set[str]]:
+    def _accept_queue(self, queue: Queue, groups: Mapping[int, GroupChange], began: float) -> Sequence[set[str]]:
         """Show an answer of squeue; return the ids to tell listeners, in parts."""
         if queue.rows is not self._queue.rows:
             # What has changed is told once, and takes memory where it is much.
             self._queue = replace(queue, changed=set(), notable=())
-            self._past.follow(queue.groups, began, self._slurm.queue_remembers_s)
+            self._past.follow(queue.groups, began, self._slurm.queue_remembers_s, groups)
         self._past.followed_at = began
         self._submitted = {job_id: (job, at) for job_id, (job, at) in self._submitted.items() if at >= began}
         self._asked = {job_id: (job, at) for job_id, (job, at) in self._asked.items() if at >= began}

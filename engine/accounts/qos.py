@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from engine.nodes.node_list import make_list_answer
 from engine.server import Server
 from slurm_shim.resources import count_jobs
@@ -23,5 +25,6 @@ async def get_qos(server: Server, qos_name: str) -> Body:
     found = next((row for row in rows if row["name"] == qos_name), None)
     if found is None:
         raise NotFound("QOS", qos_name)
-    counts = count_jobs(job for job in server.cluster.snapshot.jobs.values() if job["qos"] == qos_name)
+    jobs = list(server.cluster.snapshot.jobs.values())
+    counts = await asyncio.to_thread(count_jobs, (job for job in jobs if job["qos"] == qos_name))
     return Body(dump_json({**to_qos_json(found), "jobs_running": counts[0], "jobs_pending": counts[1]}))

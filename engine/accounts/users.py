@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pwd
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from engine import jobs
@@ -12,6 +13,7 @@ from engine.nodes.node_list import make_list_answer
 from engine.queue import job_list, queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
+from slurm_shim.parse import Job
 from slurm_shim.resources import count_jobs
 from store.errors import NotFound
 from store.indexes.bodies import Answer, Body
@@ -49,13 +51,19 @@ async def collect_users(cluster: Cluster) -> UserTable:
         cluster.check_answering()
     inventory = cluster.inventory
     rows, cpu_s = await asyncio.gather(inventory.associations.get(), inventory.cpu_time.get())
-    table = UserTable({}, {}, cpu_s, rows is not None)
+    jobs = await asyncio.to_thread(_group_by_user, list(cluster.snapshot.jobs.values()))
+    table = UserTable({}, jobs, cpu_s, rows is not None)
     for row in rows or ():
         table.associations.setdefault(row["user"], []).append(row)
-    for job in cluster.snapshot.jobs.values():
-        if job["user"] is not None:
-            table.jobs.setdefault(job["user"], []).append(job)
     return table
+
+
+def _group_by_user(jobs: Iterable[Job]) -> dict[str, list[Job]]:
+    found: dict[str, list[Job]] = {}
+    for job in jobs:
+        if job["user"] is not None:
+            found.setdefault(job["user"], []).append(job)
+    return found
 
 
 async def list_users(server: Server, limit: int | None, offset: int) -> Answer:
@@ -80,13 +88,14 @@ async def get_user(server: Server, username: str) -> Answer:
         raise NotFound("User", username)
     rows = [row for row in await job_list.list_recent_rows(server, cluster) if row["user"] == username]
     view = queue_view.get_view(server, cluster)
+    loads = await view.loads.fetch()
     own = sorted(rows, key=lambda row: (row["submit_time"] or 0, row["raw_id"]), reverse=True)
     uid = next((job["uid"] for job in own if job["uid"] is not None), None)
     row = {
         **table.to_json(username),
         "uid": await find_uid(cluster, username) if uid is None else uid,
         "limits": s9s_accounts.to_limits_json(table.associations.get(username, [])),
-        "recent_jobs": [view.to_job_json(server, cluster, row) for row in own[:RECENT_JOBS]],
+        "recent_jobs": [view.to_job_json(server, cluster, row, loads) for row in own[:RECENT_JOBS]],
     }
     return Answer(Body(dump_json(row)), jobs.look_at(server.cluster))
 

@@ -6,6 +6,7 @@ read, in a thread.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from typing import Any
@@ -57,10 +58,11 @@ async def _open_jobs(server: Server, asked: Cluster, given: Mapping[str, str]) -
     now = time.time()
     queue = list(asked.snapshot.jobs.values())
     since, until = filters.choose_period(given, now)
-    known = {row["job_id"] for row in queue}
-    queue = [row for row in queue if _is_in_period(row, since, until, filters.wants_open_jobs(given, now))]
+    known = set(asked.snapshot.jobs)
+    has_open = filters.wants_open_jobs(given, now)
+    chosen = (row for row in queue if _is_in_period(row, since, until, has_open))
     own = list_own_jobs(server, asked, since, known)
-    return _iterate_jobs(asked, queue, own, known, _wants_ended(given), since, until)
+    return _iterate_jobs(asked, chosen, own, known, _wants_ended(given), since, until)
 
 
 def _wants_ended(given: Mapping[str, str]) -> bool:
@@ -78,7 +80,7 @@ def list_own_jobs(server: Server, asked: Cluster, since: float, known: set[str])
 
 
 def _iterate_jobs(
-    asked: Cluster, queue: list[Any], own: list[Any], known: set[str], wants_ended: bool, since: float, until: float
+    asked: Cluster, queue: Iterator[Any], own: list[Any], known: set[str], wants_ended: bool, since: float, until: float
 ) -> Lots:
     if wants_ended and asked.slurm.has_accounting():
         sources = dict(own)
@@ -90,8 +92,8 @@ def _iterate_jobs(
             entries = [entry for entry in map(find_entry, own[at : at + 500]) if entry is not None]
             entries = [entry for entry in entries if (to_epoch(entry.ended_at) or 0) < until + 1]
             yield [_build_job(queue_view.build_past_row(entry)) for entry in entries]
-    for at in range(0, len(queue), 500):
-        yield [_build_job(row) for row in queue[at : at + 500]]
+    while rows := list(itertools.islice(queue, 500)):
+        yield list(map(_build_job, rows))
 
 
 def _build_job(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -115,12 +117,12 @@ def find_entry(found: tuple[str, Any]) -> JobEntry | None:
 
 
 async def _open_nodes(server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
-    table = node_list.get_table(server, asked)
+    table = await node_list.fetch_table(server, asked)
     return iter([[table.to_json(name) for name in table.nodes]])
 
 
 async def _open_partitions(server: Server, asked: Cluster, _given: Mapping[str, str]) -> Lots:
-    table, rows = node_list.get_table(server, asked), node_list.sort_partitions(asked)
+    table, rows = await node_list.fetch_table(server, asked), node_list.sort_partitions(asked)
     return iter([[s9s_nodes.to_partition_json(row, node_list.list_members(table, row)) for row in rows]])
 
 

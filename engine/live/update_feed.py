@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -16,7 +16,6 @@ from engine.monitoring import alerts, metrics
 from engine.queue import job_list, queue_view
 from engine.server import Server
 from slurm_shim.cluster import Cluster
-from slurm_shim.ids import count_tasks
 from store.jsons import load_json
 from store.rules.changes import RESET, Change, Filter
 from store.rules.live.updates import Action, Update, find_changes
@@ -31,6 +30,7 @@ CHANNELS = {"node": ("nodes", ("node_name", "state")), "alert": ("alerts", ("ale
 KINDS = frozenset({"job", *CHANNELS})
 # After so many changes others have their turn.
 CHANGES_AT_ONCE = 20
+ROWS_AT_ONCE = 100
 METRICS_S, QUEUE_S, LOOK_S = 10.0, 5.0, 1.0
 
 
@@ -94,7 +94,7 @@ class UpdateFeed:
         if cluster is not self._cluster:
             self._cluster, self._jobs = cluster, dict(cluster.snapshot.jobs)
             self._rows = {
-                channel: {row[always[0]]: row for row in self.list_rows(server, channel)}
+                channel: {row[always[0]]: row for row in _list_rows(server, channel)}
                 for channel, always in CHANNELS.values()
             }
 
@@ -170,21 +170,23 @@ class UpdateFeed:
             if data := find_changes(before, after, ("job_id", "state")):
                 self.tell_update("jobs", "update", job_id, data, *list_versions(before, after))
 
-    def list_rows(self, server: Server, channel: str) -> list[Row]:
-        """List what a channel shows now."""
+    async def iterate_rows(self, server: Server, channel: str) -> AsyncIterator[Row]:
+        """Yield what a channel shows; others work between many of its jobs."""
         cluster = server.cluster
         if channel == "jobs":
             view = queue_view.get_view(server, cluster)
-            return [view.to_job_json(server, cluster, row) for row in cluster.snapshot.jobs.values()]
-        if channel == "nodes":
-            return [s9s_live.to_node_json(node) for node in cluster.snapshot.nodes]
-        if channel == "alerts":
-            return [s9s_metrics.to_alert_json(alert) for alert in alerts.list_all(server)]
-        if channel == "queue":
-            return [self.build_queue(server)]
-        if channel == "metrics":
-            return [metrics.build_cluster_metrics(server)]
-        return []
+            loads = await view.loads.fetch()
+            for count, job in enumerate(list(cluster.snapshot.jobs.values()), 1):
+                yield view.to_job_json(server, cluster, job, loads)
+                if count % ROWS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+        elif channel == "queue":
+            yield await self.build_queue(server)
+        elif channel == "metrics":
+            yield await metrics.build_cluster_metrics(server)
+        else:
+            for row in _list_rows(server, channel):
+                yield row
 
     # --- numbers ----------------------------------------------------------------------------------------------------
 
@@ -193,27 +195,35 @@ class UpdateFeed:
             server.cluster.snapshot.keep_fresh()  # somebody is looking
             now = time.monotonic()
             at, before = self._queue
-            if now - at >= QUEUE_S and self._is_wanted("queue") and (found := self.build_queue(server)) != before:
+            if now - at >= QUEUE_S and self._is_wanted("queue") and (found := await self.build_queue(server)) != before:
                 self._queue = now, found
                 self.tell_update("queue", "update", server.cluster.name, found, found)
             if now - self._metrics_at >= METRICS_S and self._is_wanted("metrics"):
-                self._metrics_at, found = now, metrics.build_cluster_metrics(server)
+                self._metrics_at, found = now, await metrics.build_cluster_metrics(server)
                 self.tell_update("metrics", "update", server.cluster.name, found, found)
             await asyncio.sleep(LOOK_S)
 
-    def build_queue(self, server: Server) -> Row:
+    async def build_queue(self, server: Server) -> Row:
         """Count what waits and runs, in all and by partition."""
         partitions: dict[str, dict[str, int]] = {}
         total = {"pending": 0, "running": 0}
-        for job in server.cluster.snapshot.jobs.values():
-            state = "pending" if job["state"] in WAITING else "running" if job["state"] == "RUNNING" else None
+        for (names, slurm_state), count in (await server.cluster.fetch_counts()).queue.items():
+            state = "pending" if slurm_state in WAITING else "running" if slurm_state == "RUNNING" else None
             if state is not None:
-                count = count_tasks(job["array_task_id"]) if state == "pending" else 1
                 total[state] += count
-                for name in (job["partition"] or "").split(","):
+                for name in names.split(","):
                     partitions.setdefault(name, {"pending": 0, "running": 0})[state] += count
-        waited = metrics.build_cluster_metrics(server)["queue_stats"]["avg_wait_time"]
+        waited = (await metrics.build_cluster_metrics(server))["queue_stats"]["avg_wait_time"]
         return {**total, "avg_wait_time": waited, "by_partition": partitions}
+
+
+def _list_rows(server: Server, channel: str) -> list[Row]:
+    """List the nodes or the alerts as they are told."""
+    if channel == "nodes":
+        return [s9s_live.to_node_json(node) for node in server.cluster.snapshot.nodes]
+    if channel == "alerts":
+        return [s9s_metrics.to_alert_json(alert) for alert in alerts.list_all(server)]
+    return []
 
 
 def list_versions(before: Row, after: Row) -> list[Row]:

@@ -96,9 +96,8 @@ class Client:
                 await self._send_snapshot(wanted)
 
     async def _send_snapshot(self, wanted: Subscription) -> None:
-        rows = [
-            row for row in self._feed.list_rows(self._server, wanted.channel) if wanted.accepts(wanted.channel, row)
-        ]
+        channel_rows = self._feed.iterate_rows(self._server, wanted.channel)
+        rows = [row async for row in channel_rows if wanted.accepts(wanted.channel, row)]
         at = to_rfc3339(int(time.time()))
         for first in range(0, max(len(rows), 1), SNAPSHOT_ROWS):
             piece = rows[first : first + SNAPSHOT_ROWS]

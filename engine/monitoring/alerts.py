@@ -59,7 +59,8 @@ async def check_alerts(server: Server) -> None:
     folder, limits, now = server.store.alerts, server.store.config.alerts, server.sampler.clock()
     async with server.locks.hold(Key("alert", "")):
         name, known = server.cluster.name, list_all(server)
-        causes, judged = alerts.find_causes(describe_condition(server), limits, alerts.list_severities(known, name))
+        condition = await describe_condition(server)
+        causes, judged = alerts.find_causes(condition, limits, alerts.list_severities(known, name))
         ids = iter(lambda: f"alert_{secrets.token_hex(8)}", None)
         for alert in alerts.advance_alerts(known, name, causes, judged, ids, now):
             await folder.put(alert.id, alert)
@@ -85,7 +86,7 @@ async def queue_events(server: Server) -> None:
             await server.store.alerts.put(alert.id, known)
 
 
-def describe_condition(server: Server) -> Condition:
+async def describe_condition(server: Server) -> Condition:
     """Describe what alerts are judged by, from memory alone."""
     cluster, store = server.cluster, server.store
     snapshot, slurm = cluster.snapshot, cluster.slurm
@@ -100,7 +101,7 @@ def describe_condition(server: Server) -> Condition:
     )
     if snapshot.problem is not None:
         return known
-    counts, now = cluster.counts, server.sampler.clock()
+    counts, now = await cluster.fetch_counts(), server.sampler.clock()
     known = known._replace(pending=counts.jobs.get("PENDING", 0))
     if snapshot.nodes_error is not None or not snapshot.nodes:
         return known

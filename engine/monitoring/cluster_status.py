@@ -57,8 +57,8 @@ def check_health(server: Server) -> dict[str, Any]:
     return {"status": "healthy", "time": to_rfc3339(int(time.time()))}
 
 
-def write_metrics(server: Server) -> Answer:
+async def write_metrics(server: Server) -> Answer:
     """Write all metrics as Prometheus reads them."""
     from engine.monitoring import prometheus  # here, since few ask, and its library takes 5 MB
 
-    return prometheus.write_metrics(server)
+    return await prometheus.write_metrics(server)

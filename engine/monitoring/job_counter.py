@@ -52,14 +52,17 @@ class JobCounter:
         self._groups: set[int] = set()
         self.has_followed = False
 
-    def follow_jobs(self, changed: Iterable[str], jobs: Mapping[str, Job]) -> None:
-        """Count what these jobs did; `jobs` are all rows by id."""
+    def follow_jobs(self, changed: Iterable[str], jobs: Mapping[str, Job], *, goes_on: bool = False) -> None:
+        """Count what these jobs did; `jobs` are all rows by id.
+
+        Where it goes on, others are to be told the first time as well.
+        """
         rows = [jobs[job_id] for job_id in changed if job_id in jobs]
         fresh = {_get_whole(row) for row in rows} - self._groups
         for row in rows:
             self._follow_row(row, _get_whole(row) in fresh)
         self._groups |= fresh
-        self.has_followed = True
+        self.has_followed = self.has_followed or not goes_on
 
     def _is_news(self, at: float) -> bool:
         """Return whether what happened at this time is not counted yet.

@@ -14,7 +14,7 @@ from store.rules.nodes import states
 from store.views import s9s_metrics
 
 
-def get_cluster_metrics(server: Server) -> Answer:
+async def get_cluster_metrics(server: Server) -> Answer:
     """Get how the cluster is used, its jobs by state, and how they wait.
 
     Raises SlurmUnreachable before SLURM's first answer.
@@ -22,13 +22,13 @@ def get_cluster_metrics(server: Server) -> Answer:
     age_s = jobs.look_at(server.cluster)
     if age_s is None:  # nothing is known, which is not that there is nothing
         server.cluster.check_answering()
-    return Answer(Body(dump_json(build_cluster_metrics(server))), age_s)
+    return Answer(Body(dump_json(await build_cluster_metrics(server))), age_s)
 
 
-def build_cluster_metrics(server: Server) -> dict[str, Any]:
+async def build_cluster_metrics(server: Server) -> dict[str, Any]:
     """Build the metrics of the cluster in force, from memory alone."""
     cluster, sampler = server.cluster, server.sampler
-    counts, now = cluster.counts, sampler.clock()
+    counts, now = await cluster.fetch_counts(), sampler.clock()
     rows = sampler.list_rows(cluster, now - samples.DAY_S, now + 1)
     # Times of jobs are those of SLURM's clock.
     queue = s9s_metrics.to_queue_json(rows, to_own_clock(cluster, counts.waiting_since), now)

@@ -21,7 +21,7 @@ async def get_overview(server: Server) -> dict[str, Any]:
     cluster = server.cluster
     queue = [
         {"partition": partition, "state": state, "jobs": jobs}
-        for (partition, state), jobs in sorted(cluster.counts.queue.items())
+        for (partition, state), jobs in sorted((await cluster.fetch_counts()).queue.items())
     ]
     return {
         "cluster": cluster.name,

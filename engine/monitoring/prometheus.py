@@ -5,9 +5,10 @@ Labels are names of operations, commands, partitions and states; those of users 
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -16,7 +17,9 @@ from prometheus_client.registry import Collector
 
 from engine.monitoring.request_counts import BUCKETS_S, RequestCounts
 from engine.server import Server
-from slurm_shim.parse import FINISHED
+from slurm_shim.cluster import Cluster
+from slurm_shim.parse import FINISHED, Job
+from slurm_shim.resources import ClusterCounts
 from store.indexes.bodies import Answer
 from store.rules.nodes import states
 
@@ -25,9 +28,13 @@ MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 OTHER = "other"
 
 
-def write_metrics(server: Server) -> Answer:
+async def write_metrics(server: Server) -> Answer:
     """Write all metrics as Prometheus reads them."""
-    text = write_counts(server.requests) + generate_latest(ServerCollector(server))
+    cluster, users = server.cluster, None
+    if server.store.config.metrics.by_user:
+        users = await asyncio.to_thread(_count_users, list(cluster.snapshot.jobs.values()))
+    collector = ServerCollector(server, cluster, await cluster.fetch_counts(), users)
+    text = write_counts(server.requests) + generate_latest(collector)
     return Answer(text, media_type=MEDIA_TYPE)
 
 
@@ -62,11 +69,20 @@ class RequestCollector(Collector):
         yield from (counter, histogram)
 
 
-class ServerCollector(Collector):
-    """What is known of a server at this moment, from memory alone."""
+def _count_users(jobs: Iterable[Job]) -> Counter[tuple[str, str]]:
+    return Counter((job["user"] or "", job["state"]) for job in jobs if job["state"] not in FINISHED)
 
-    def __init__(self, server: Server) -> None:
-        self.server = server
+
+class ServerCollector(Collector):
+    """What is known of a server at this moment, from memory alone.
+
+    `counts` are those of the cluster, `users` how many rows of which user are in which state, where that is told.
+    """
+
+    def __init__(
+        self, server: Server, cluster: Cluster, counts: ClusterCounts, users: Counter[tuple[str, str]] | None
+    ) -> None:
+        self.server, self.cluster, self.counts, self.users = server, cluster, counts, users
 
     def collect(self) -> Iterator[Metric]:
         """Yield every metric."""
@@ -76,7 +92,7 @@ class ServerCollector(Collector):
         yield from self._collect_store()
 
     def _collect_slurm(self) -> Iterator[Metric]:
-        snapshot, calls = self.server.cluster.snapshot, self.server.cluster.slurm.calls.list_counts()
+        snapshot, calls = self.cluster.snapshot, self.cluster.slurm.calls.list_counts()
         yield _make_gauge("sluice_slurm_up", "Whether SLURM answers.", 0 if snapshot.problem else 1)
         if snapshot.age_s is not None:
             yield _make_gauge("sluice_snapshot_age_seconds", "Age of what is known of the queue.", snapshot.age_s)
@@ -90,10 +106,10 @@ class ServerCollector(Collector):
             yield family
 
     def _collect_queue(self) -> Iterator[Metric]:
-        server, cluster = self.server, self.server.cluster
+        server, cluster = self.server, self.cluster
         known = {partition["name"] for partition in cluster.snapshot.partitions}
         queue: Counter[tuple[str, ...]] = Counter()
-        for (partition, state), number in cluster.counts.queue.items():
+        for (partition, state), number in self.counts.queue.items():
             queue[partition if partition in known else OTHER, state] += number
         labels = ["partition", "state"]
         yield _make_gauges("sluice_queue_jobs", "Jobs that have not ended; tasks one by one.", labels, queue)
@@ -101,14 +117,11 @@ class ServerCollector(Collector):
         for state, number in server.sampler.get_counter(cluster).finished.items():
             finished.add_metric([state], number)
         yield finished
-        if server.store.config.metrics.by_user:
-            rows = cluster.snapshot.jobs.values()
-            users = Counter((row["user"] or "", row["state"]) for row in rows if row["state"] not in FINISHED)
-            yield _make_gauges("sluice_user_jobs", "Rows of the queue by user.", ["user", "state"], users)
+        if self.users is not None:
+            yield _make_gauges("sluice_user_jobs", "Rows of the queue by user.", ["user", "state"], self.users)
 
     def _collect_nodes(self) -> Iterator[Metric]:
-        cluster = self.server.cluster
-        counts, labels = cluster.counts, ["partition", "state"]
+        cluster, counts, labels = self.cluster, self.counts, ["partition", "state"]
         yield _make_gauges("sluice_partition_cpus", "CPUs of each partition.", labels, counts.partition_cpus)
         yield _make_gauges("sluice_partition_gpus", "GPUs of each partition.", labels, counts.partition_gpus)
         nodes = {(state,): number for state, number in states.count_states(cluster.snapshot.nodes).items()}

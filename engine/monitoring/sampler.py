@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 from engine.monitoring.job_counter import Events, JobCounter
 from slurm_shim.cluster import Cluster
+from slurm_shim.queue.answers import split_changes
 from store.config.log_format import Throttle
 from store.disk.samples import SampleFiles
 from store.documents.configuration import SamplesConfig
@@ -43,6 +44,7 @@ class Sampler:
         self.files = SampleFiles(store.join_path("samples"), store.files)
         self.index = SampleIndex()
         self._counters: WeakKeyDictionary[Cluster, JobCounter] = WeakKeyDictionary()
+        self._beginning: dict[Cluster, asyncio.Task[None]] = {}
         self._failures = Throttle()
         self._is_loaded = False
         self._taken = 0
@@ -68,8 +70,26 @@ class Sampler:
         jobs = cluster.snapshot.jobs
         if cluster in self._counters and self._counters[cluster].has_followed and changed is not None:
             self._counters[cluster].follow_jobs(changed, jobs)
+        elif cluster in self._beginning:
+            self.get_counter(cluster).follow_jobs(changed or (), jobs, goes_on=True)
         elif cluster in self._counters or cluster.snapshot.taken_at_epoch is not None:
-            self.get_counter(cluster).follow_jobs(jobs, jobs)
+            counter = self.get_counter(cluster)
+            if len(jobs) <= AT_ONCE:
+                counter.follow_jobs(jobs, jobs)
+            else:
+                self._beginning[cluster] = asyncio.ensure_future(self._begin(cluster, counter))
+
+    async def _begin(self, cluster: Cluster, counter: JobCounter) -> None:
+        """Count for the first time what very many jobs did, part by part."""
+        try:
+            for part in await asyncio.to_thread(
+                lambda job_ids: list(split_changes(job_ids)), list(cluster.snapshot.jobs)
+            ):
+                counter.follow_jobs(part, cluster.snapshot.jobs, goes_on=True)
+                await asyncio.sleep(0)
+            counter.follow_jobs((), cluster.snapshot.jobs)
+        finally:
+            del self._beginning[cluster]
 
     def get_counter(self, cluster: Cluster) -> JobCounter:
         """Return the counts of a cluster, which go on from its last sample."""
@@ -98,8 +118,10 @@ class Sampler:
         at = cluster.snapshot.taken_at_epoch
         if not cluster.is_answering or at is None or self._is_stale(cluster):
             return None
+        if (beginning := self._beginning.get(cluster)) is not None:
+            await asyncio.shield(beginning)
         await self._follow_all(cluster)
-        counter, counts = self.get_counter(cluster), cluster.counts
+        counts, counter = await cluster.fetch_counts(), self.get_counter(cluster)
         events = counter.take_events(cluster.snapshot.jobs)
         has_nodes = cluster.snapshot.nodes_error is None and bool(cluster.snapshot.nodes)
         sample = Sample(

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from engine.nodes.drains import forget_drains, make_lock_name, save_drains
-from engine.nodes.node_list import get_table
+from engine.nodes.node_list import fetch_table
 from engine.server import Server
 from slurm_shim.cluster import Cluster
 from slurm_shim.errors import SlurmUnreachable
@@ -28,7 +28,7 @@ WITH_REASON = ("DOWN", "DRAIN", "FAIL")
 RESUMABLE = frozenset({"DRAIN", "FAIL", "POWERED_DOWN", "POWERING_DOWN", "POWER_DOWN"})
 
 
-def list_names(server: Server, node_name: str) -> list[str]:
+async def list_names(server: Server, node_name: str) -> list[str]:
     """List the nodes that a name stands for; raise Invalid, NotFound.
 
     Where SLURM does not know one of them, it would change the others and refuse all the same.
@@ -39,7 +39,7 @@ def list_names(server: Server, node_name: str) -> list[str]:
         raise Invalid([make_problem(str(problem), ["path", "node_name"], input=node_name[:200])]) from None
     if not names or "ALL" in map(str.upper, names):
         raise Invalid([make_problem("name the nodes; ALL is refused", ["path", "node_name"], input=node_name[:200])])
-    known = get_table(server).nodes
+    known = (await fetch_table(server)).nodes
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
         raise NotFound("Node", unknown)
@@ -61,7 +61,7 @@ async def drain_node(server: Server, node_name: str, body: dict[str, Any], calle
     """Drain nodes; with a timeout they are given back after it."""
     reason, timeout = check_reason(body["reason"]), body.get("timeout")
     timeout_s = None if timeout is None else drains.parse_timeout(timeout)
-    cluster, names, now = server.cluster, list_names(server, node_name), time.time()
+    cluster, names, now = server.cluster, await list_names(server, node_name), time.time()
     wanted: list[Drain] = []
     if timeout_s is not None:
         wanted = [drains.build_drain(cluster.name, name, reason, timeout_s, caller.name, now) for name in names]
@@ -132,7 +132,7 @@ async def update_state(server: Server, node_name: str, body: dict[str, Any], cal
 
 async def change_state(server: Server, node_name: str, state: str, reason: str | None, done: str) -> dict[str, Any]:
     """Change the state of nodes; drains for a time are over then."""
-    cluster, names = server.cluster, list_names(server, node_name)
+    cluster, names = server.cluster, await list_names(server, node_name)
     async with server.locks.hold(make_lock_name(cluster.name)):
         if state == "RESUME" and len(names) > 1:
             check_resumable(await cluster.read_nodes(names))

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from engine import jobs
-from engine.nodes.node_table import NodeTable
+from engine.nodes.node_table import NodeTable, NodeTables
 from engine.server import Server
 from slurm_shim.cluster import Cluster
-from slurm_shim.resources import count_jobs
 from store.errors import NotFound
 from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
@@ -17,14 +18,19 @@ from store.rules.nodes import drains, states
 from store.views import s9s_nodes
 from store.words import split_words
 
+# More rows of nodes than this are written beside the event loop.
+ROWS_AT_ONCE = 500
 
-def get_table(server: Server, cluster: Cluster | None = None) -> NodeTable:
-    """Get the rows of a cluster's nodes, of the one in force without one."""
+
+async def fetch_table(server: Server, cluster: Cluster | None = None) -> NodeTable:
+    """Fetch the nodes of a cluster, of the one in force without one."""
     cluster = cluster or server.cluster
-    return server.node_tables.setdefault(cluster, NodeTable()).follow_snapshot(cluster)
+    if (tables := server.node_tables.get(cluster)) is None:
+        tables = server.node_tables[cluster] = NodeTables(cluster)
+    return await tables.fetch()
 
 
-def list_nodes(
+async def list_nodes(
     server: Server,
     state: str | None,
     partition: str | None,
@@ -34,7 +40,7 @@ def list_nodes(
     offset: int,
 ) -> Answer:
     """List the nodes that fit all filters."""
-    table, asked = get_table(server), (state, partition, features, available, limit, offset)
+    table, asked = await fetch_table(server), (state, partition, features, available, limit, offset)
     if (kept := table.pages.get(asked)) is not None:
         return Answer(kept, jobs.look_at(server.cluster))
     wanted = None if state is None else states.parse_states(state)
@@ -47,7 +53,10 @@ def list_nodes(
         and needed <= set(node["features"])
         and available in (None, node["available"])
     ]
-    answer = make_list_answer(server, "nodes", names, table.pieces.__getitem__, limit, offset)
+    # Of thousands of rows many may have to be written.
+    is_long = min(len(names), limit or len(names)) > ROWS_AT_ONCE
+    make = partial(make_list_answer, server, "nodes", names, table.write_row, limit, offset)
+    answer = await asyncio.to_thread(make) if is_long else make()
     table.pages.put(asked, answer.value, len(answer.value.data) + 1000)
     return answer
 
@@ -71,9 +80,9 @@ def make_list_answer(
     return Answer(Body(data), jobs.look_at(server.cluster))
 
 
-def get_node(server: Server, node_name: str) -> Answer:
+async def get_node(server: Server, node_name: str) -> Answer:
     """Get one node with the jobs that run there; raise NotFound."""
-    table = get_table(server)
+    table = await fetch_table(server)
     node = table.nodes.get(node_name)
     if node is None:
         raise NotFound("Node", node_name)
@@ -85,9 +94,9 @@ def get_node(server: Server, node_name: str) -> Answer:
     return Answer(Body(dump_json(row)), jobs.look_at(server.cluster))
 
 
-def list_partitions(server: Server, limit: int | None, offset: int) -> Answer:
+async def list_partitions(server: Server, limit: int | None, offset: int) -> Answer:
     """List all partitions by name."""
-    table, rows = get_table(server), sort_partitions(server.cluster)
+    table, rows = await fetch_table(server), sort_partitions(server.cluster)
 
     def write_row(row: dict[str, Any]) -> bytes:
         return dump_json(s9s_nodes.to_partition_json(row, list_members(table, row)))
@@ -105,13 +114,13 @@ def list_members(table: NodeTable, partition: dict[str, Any]) -> list[dict[str, 
     return [table.nodes[name] for name in partition["nodes"] if name in table.nodes]
 
 
-def get_partition(server: Server, partition_name: str) -> Answer:
+async def get_partition(server: Server, partition_name: str) -> Answer:
     """Get one partition with its nodes and counts; raise NotFound."""
-    table = get_table(server)
-    found = next((row for row in sort_partitions(server.cluster) if row["name"] == partition_name), None)
+    table, cluster = await fetch_table(server), server.cluster
+    found = next((row for row in sort_partitions(cluster) if row["name"] == partition_name), None)
     if found is None:
         raise NotFound("Partition", partition_name)
-    ((_at, usage),) = server.cluster.list_resources(partition_name)
-    own = [job for job in server.cluster.snapshot.jobs.values() if partition_name in job["partition"].split(",")]
-    row = s9s_nodes.to_partition_detail_json(found, list_members(table, found), usage, count_jobs(own))
+    ((_at, usage),) = await cluster.fetch_resources(partition_name)
+    jobs_there = (await cluster.fetch_counts()).count_jobs_of(partition_name)
+    row = s9s_nodes.to_partition_detail_json(found, list_members(table, found), usage, jobs_there)
     return Answer(Body(dump_json(row)), jobs.look_at(server.cluster))

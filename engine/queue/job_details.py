@@ -52,7 +52,9 @@ async def _build_detail(server: Server, job_id: str, caller: access.Caller, aske
     """Build the detail of a job, as far as the caller may see it."""
     row = await find_row(server, job_id, asked)
     usage, unknown = await _find_usage(asked, row)
-    job = queue_view.get_view(server, asked).to_job_json(server, asked, row)
+    view = queue_view.get_view(server, asked)
+    loads = await view.loads.fetch() if row["state"] in waiting.WAITING else None
+    job = view.to_job_json(server, asked, row, loads)
     own = _find_submission(server, asked, row)
     made = details.to_detail_json(
         row | {"command": row["command"] or _find_command(own)},

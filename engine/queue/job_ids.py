@@ -18,7 +18,6 @@ from store.errors import Invalid, make_problem
 from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
 from store.rules.queue import job_query
-from store.rules.queue.job_query import JobQuery
 
 MOST_AMONG = 200
 # Ids of tasks that wait together hold commas: 42_[3,5].
@@ -60,25 +59,24 @@ def list_ids(
                 raise
             answer = {"job_ids": [], "total": 0, "has_more": False, "problem": wrong.problems[0]["msg"]}
             return job_list.make_answer(asked, Body(dump_json(answer)))
-        kept_as = key if job_list.can_be_kept(query, filter) else None
-        return _find_ids(server, asked, query, version[-1], expand_arrays, kept_as, limit, wanted)
+        kept_as = given if job_list.can_be_kept(query, filter) else None
+        chosen = job_list.Wanted(query, version[-1], expand_arrays, kept_as)
+        return _find_ids(server, asked, chosen, limit, wanted)
     return _make_answer(server, asked, key, found, limit, wanted)
 
 
 async def _find_ids(
     server: Server,
     asked: Cluster,
-    query: JobQuery,
-    since: float,
-    is_expanded: bool,
-    key: Any,
+    chosen: job_list.Wanted,
     limit: int,
     wanted: frozenset[str] | None,
 ) -> Answer:
     """Find all ids, which are kept under the key if there is one."""
-    rows, more = await job_list.list_wanted(server, asked, query, since, is_expanded)
-    found = [row["job_id"] for row in rows], more
-    if key is not None:
+    rows, more, version = await job_list.list_wanted(server, asked, chosen)
+    found, key = ([row["job_id"] for row in rows], more), None
+    if chosen.key is not None:
+        key = ("ids", chosen.key, *version)
         queue_view.get_view(server, asked).pages.put(key, found, 10 * len(rows) + 1000)
     return _make_answer(server, asked, key, found, limit, wanted)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import time
 from collections.abc import Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from engine import jobs
 from engine.queue import queue_view
@@ -16,21 +15,41 @@ from slurm_shim.cluster import Cluster
 from slurm_shim.errors import SlurmError
 from slurm_shim.ids import expand_hosts
 from slurm_shim.past.ended_jobs import TooMuchHistory
+from slurm_shim.queue.derived import ROWS_AT_ONCE
 from store.errors import Invalid, make_problem
 from store.indexes.bodies import Answer, Body
 from store.jsons import dump_json
 from store.rules.queue import job_fields, job_query
 from store.rules.queue.job_query import JobQuery
+from store.rules.queue.waiting import WAITING
 from store.views import s9s
 
 Row = Mapping[str, Any]
 DAY_S = 86_400
 # Ours that ended are listed from a multiple of this on, so that the list is not made anew every second.
 STEP_S = 600
-# More rows than this are looked through beside the event loop.
-MOST_AT_ONCE = 20_000
 # The documents of so many jobs are read before others have their turn.
 AT_ONCE = 100
+
+
+class Wanted(NamedTuple):
+    """Which jobs are wanted.
+
+    `since` is from when on ended jobs of ours are listed (epoch), `key` under what they are kept; None if they are not.
+    """
+
+    query: JobQuery
+    since: float
+    is_expanded: bool
+    key: tuple[Any, ...] | None
+
+
+class Found(NamedTuple):
+    """The jobs that were wanted, what more is said, and the list's version."""
+
+    rows: list[Row]
+    more: dict[str, Any]
+    version: tuple[Any, ...]
 
 
 def list_jobs(
@@ -59,8 +78,8 @@ def list_jobs(
     if (body := queue_view.get_view(server, asked).pages.get(key)) is None:
         texts = {"state": state, "user": user, "partition": partition, "start_time": start_time, "end_time": end_time}
         query = job_query.parse_query(expand_hosts, time.time(), sort=sort, order=order, filter=filter, **texts)
-        kept_as = key if can_be_kept(query, filter) else None
-        return _answer_page(server, asked, query, version[-1], expand_arrays, (limit, offset), kept_as)
+        wanted = Wanted(query, version[-1], expand_arrays, given[2:] if can_be_kept(query, filter) else None)
+        return _answer_page(server, asked, wanted, (limit, offset))
     return make_answer(asked, body)
 
 
@@ -73,7 +92,12 @@ def resolve_cluster(server: Server, cluster: str | None) -> tuple[Cluster, tuple
     if asked.snapshot.age_s is None:
         asked.check_answering()
     since = (time.time() - jobs.LISTED_S) // STEP_S * STEP_S
-    return asked, (asked.name, asked.snapshot.version, server.job_index.version, since)
+    return asked, resolve_version(server, asked, since)
+
+
+def resolve_version(server: Server, asked: Cluster, since: float) -> tuple[Any, ...]:
+    """Return the version of a list with ended jobs from then on."""
+    return asked.name, asked.snapshot.version, server.job_index.version, since
 
 
 def can_be_kept(query: JobQuery, filter: str | None) -> bool:
@@ -87,30 +111,36 @@ def make_answer(asked: Cluster, body: Body) -> Answer:
     return Answer(body, asked.snapshot.age_s)
 
 
-async def _answer_page(
-    server: Server,
-    asked: Cluster,
-    query: JobQuery,
-    since: float,
-    is_expanded: bool,
-    window: tuple[int, int],
-    key: Any,
-) -> Answer:
-    """Answer with a page, which is kept under the key if there is one."""
+async def _answer_page(server: Server, asked: Cluster, wanted: Wanted, window: tuple[int, int]) -> Answer:
+    """Answer with a page, made once for all who ask for it at once."""
+    if wanted.key is None:
+        return make_answer(asked, await _make_page(server, asked, wanted, window))
+    key = (window, wanted.key, resolve_version(server, asked, wanted.since))
+    making = queue_view.get_view(server, asked).making
+    return make_answer(asked, await making.make_once(key, lambda: _make_page(server, asked, wanted, window)))
+
+
+async def _make_page(server: Server, asked: Cluster, wanted: Wanted, window: tuple[int, int]) -> Body:
+    """Make a page, and keep it if it is true for as long as the list is."""
     limit, offset = window
     view = queue_view.get_view(server, asked)
-    rows, more = await list_wanted(server, asked, query, since, is_expanded)
-    page = s9s.to_page_json("jobs", rows, limit, offset, functools.partial(view.to_job_json, server, asked))
-    body = Body(dump_json(page | more))
-    if key is not None:
-        view.pages.put(key, body, len(body.data) + 1000)
-    return make_answer(asked, body)
+    found = await list_wanted(server, asked, wanted)
+    has_waiting = any(row["state"] in WAITING for row in found.rows[offset : offset + limit])
+    loads = await view.loads.fetch() if has_waiting else None
+
+    def to_json(row: Row) -> dict[str, Any]:
+        return view.to_job_json(server, asked, row, loads)
+
+    page = s9s.to_page_json("jobs", found.rows, limit, offset, to_json)
+    body = Body(dump_json(page | found.more))
+    if wanted.key is not None:
+        view.pages.put(((limit, offset, *wanted.key), *found.version), body, len(body.data) + 1000)
+    return body
 
 
-async def list_wanted(
-    server: Server, asked: Cluster, query: JobQuery, since: float, is_expanded: bool
-) -> tuple[list[Row], dict[str, Any]]:
+async def list_wanted(server: Server, asked: Cluster, wanted: Wanted) -> Found:
     """List the jobs that are wanted, and say what may be missing."""
+    query, since = wanted.query, wanted.since
     ended, more = None, dict[str, Any]()
     if query.asks_for_ended:
         period = choose_period(query.since, query.until)
@@ -123,12 +153,24 @@ async def list_wanted(
             if query.since is not None or query.until is not None:
                 raise
             more["warnings"] = [f"jobs that have ended may be missing: accounting does not answer ({problem})"]
-    rows = queue_view.get_view(server, asked).list_rows(server, asked, since, ended)
-    if query.reads_paths:
+    view = queue_view.get_view(server, asked)
+    all_rows = await view.fetch_rows(server, asked, since, ended)
+    if wanted.key is None:
+        return Found(await _choose_wanted(server, asked, all_rows.rows, wanted), more, all_rows.version)
+    if (rows := all_rows.chosen.get(wanted.key)) is None:
+        key = (wanted.key, all_rows.version)
+        rows = await view.making.make_once(key, lambda: _choose_wanted(server, asked, all_rows.rows, wanted))
+        all_rows.chosen.put(wanted.key, rows, 8 * len(rows))
+    return Found(rows, more, all_rows.version)
+
+
+async def _choose_wanted(server: Server, asked: Cluster, rows: Sequence[Row], wanted: Wanted) -> list[Row]:
+    """Choose and sort the rows that are wanted."""
+    if wanted.query.reads_paths:
         rows = await _add_paths(server, asked, rows)
-    if is_expanded or len(rows) > MOST_AT_ONCE:
-        return await server.check(_choose_rows, rows, query, is_expanded), more
-    return job_query.select_rows(rows, query), more
+    if wanted.is_expanded or len(rows) > ROWS_AT_ONCE:
+        return await server.check(_choose_rows, rows, wanted.query, wanted.is_expanded)
+    return job_query.select_rows(rows, wanted.query)
 
 
 async def _add_paths(server: Server, asked: Cluster, rows: Sequence[Row]) -> list[Row]:
@@ -153,7 +195,8 @@ async def list_recent_rows(server: Server, asked: Cluster) -> Sequence[Row]:
     period, ended = choose_period(None, None), None
     with contextlib.suppress(TooMuchHistory):
         ended = await asked.ended_jobs.list_period(period, None)
-    return queue_view.get_view(server, asked).list_rows(server, asked, period // STEP_S * STEP_S, ended)
+    view = queue_view.get_view(server, asked)
+    return (await view.fetch_rows(server, asked, period // STEP_S * STEP_S, ended)).rows
 
 
 def _choose_rows(rows: Sequence[Row], query: JobQuery, is_expanded: bool) -> list[Row]:

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 from engine.server import Server
 from slurm_shim.cluster import Cluster
-from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.ids import count_tasks, expand_hosts, expand_tasks
 from slurm_shim.job_groups import build_waiting_job
+from slurm_shim.queue.derived import ROWS_AT_ONCE, Derived, Picture, Remade
+from slurm_shim.resources import summarize_partitions
 from slurm_shim.times import parse_duration
 from store.errors import Invalid, make_problem
 from store.indexes.bodies import BoundedCache
 from store.indexes.jobs import JobEntry, JobSource
+from store.indexes.making import Making
 from store.rules.queue import dependencies, pressure, waiting
 from store.rules.queue.job_query import IdOrder
 from store.times import to_epoch, to_rfc3339
 from store.views import s9s
 
 Row = Mapping[str, Any]
+Loads = Mapping[str, pressure.PartitionLoad]
 KEPT_PAGES_BYTES = 8_000_000
+# So many rows that were chosen, with eight bytes for each.
+KEPT_CHOICES_BYTES = 8_000_000
 KEPT_PAST_ROWS = 20_000
 MOST_TASKS = 200_000
 
@@ -39,40 +45,49 @@ class TaskRow(dict[str, Any]):
         return self.whole[key]
 
 
-class Rows(NamedTuple):
-    """Rows by their ids, the largest first, and what they were made of."""
+@dataclass(frozen=True)
+class Rows:
+    """Rows by their ids, the largest first, and what they were made of.
+
+    `chosen` has those that were wanted of them, in the order that was wanted.
+    """
 
     version: tuple[Any, ...]
     ended: Sequence[Row] | None
     rows: list[Row]
+    chosen: BoundedCache = field(default_factory=lambda: BoundedCache(KEPT_CHOICES_BYTES))
 
 
 class QueueView:
     """The rows of a cluster's lists, the load of its partitions, kept pages."""
 
-    def __init__(self) -> None:
+    def __init__(self, asked: Cluster) -> None:
         self.pages = BoundedCache(KEPT_PAGES_BYTES)
-        self._rows: dict[bool, Rows] = {}
+        self.making = Making()  # of pages, and of what they are chosen from
+        self.loads = Derived(asked.snapshot, _measure_load)
+        self._rows = {False: Remade[Rows](), True: Remade[Rows]()}
         self._orders = {False: IdOrder(), True: IdOrder()}
         self._past: dict[str, tuple[Any, Row]] = {}
-        self._loads: tuple[int, dict[str, pressure.PartitionLoad]] = (-1, {})
 
-    def list_rows(self, server: Server, asked: Cluster, since: float, ended: Sequence[Row] | None) -> list[Row]:
-        """List SLURM's jobs, those in `ended`, and ours that it forgot.
+    async def fetch_rows(self, server: Server, asked: Cluster, since: float, ended: Sequence[Row] | None) -> Rows:
+        """Fetch SLURM's jobs, those in `ended`, and ours that it forgot.
 
         Ours are those that ended after `since` (epoch). `ended` is what accounting has, None where it was not asked.
         """
         snapshot, has_history = asked.snapshot, ended is not None
-        version = (asked.name, snapshot.version, server.job_index.version, since)
-        kept = self._rows.get(has_history)
-        if kept is None or kept.version != version or kept.ended is not ended:
-            rows: dict[str, Row] = dict(snapshot.jobs)
+
+        def find_version() -> tuple[Any, ...]:
+            # The rows keep what accounting has, so nothing else gets its id.
+            return asked.name, snapshot.version, server.job_index.version, since, ended and id(ended)
+
+        def begin() -> Callable[[], Rows]:
+            version, order, rows = find_version()[:-1], self._orders[has_history], dict[str, Row](snapshot.jobs)
             for row in ended or ():
                 rows.setdefault(row["job_id"], row)
             self._add_own(server, asked, since, rows)
-            kept = Rows(version, ended, self._orders[has_history].sort_rows(rows))
-            self._rows[has_history] = kept
-        return kept.rows
+            return lambda: Rows(version, ended, order.sort_rows(rows))
+
+        return await self._rows[has_history].fetch(find_version, begin, len(snapshot.jobs) > ROWS_AT_ONCE)
 
     def _add_own(self, server: Server, asked: Cluster, since: float, rows: dict[str, Row]) -> None:
         """Add ended jobs of ours that are not there, in whole or in part."""
@@ -94,30 +109,29 @@ class QueueView:
             kept = self._past[own.job_id] = (own.source, row)
         return kept[1]
 
-    def get_loads(self, asked: Cluster) -> dict[str, pressure.PartitionLoad]:
-        """Get the load of each partition, measured once per change."""
-        snapshot = asked.snapshot
-        if self._loads[0] != snapshot.version:
-            gpus: list[dict[str, Any]] = []
-            with contextlib.suppress(SlurmUnreachable):  # it has not told its partitions yet
-                gpus = [row for _at, row in asked.list_resources(None)]
-            rows = snapshot.partitions, snapshot.nodes, gpus, snapshot.jobs.values()
-            self._loads = (snapshot.version, pressure.measure_load(*rows, count_tasks))
-        return self._loads[1]
+    def explain_wait(self, asked: Cluster, row: Row, loads: Loads | None = None) -> str | None:
+        """Explain why a job waits; None for a job that does not.
 
-    def explain_wait(self, asked: Cluster, row: Row) -> str | None:
-        """Explain why a job waits; None for a job that does not."""
+        Without `loads` those of long queues are the last that were measured.
+        """
         if row["state"] not in waiting.WAITING:
             return None
-        load = pressure.choose_load(self.get_loads(asked), row["partition"])
+        if loads is None:
+            loads = self.loads.get_last() or {}
+        load = pressure.choose_load(loads, row["partition"])
         if row["reason"] == "JobArrayTaskLimit":
             row = _find_whole(asked, row)  # only that says how many may run at once
         return waiting.explain_wait(row, load, list_dependencies(asked, row))
 
-    def to_job_json(self, server: Server, asked: Cluster, row: Row) -> dict[str, Any]:
-        """Build a job of the list from a row."""
+    def to_job_json(self, server: Server, asked: Cluster, row: Row, loads: Loads | None = None) -> dict[str, Any]:
+        """Build a job of the list from a row; see `explain_wait`."""
         row = add_paths(server, asked, row)
-        return s9s.to_job_json(row, expand_hosts(row["nodes"] or ""), self.explain_wait(asked, row))
+        return s9s.to_job_json(row, expand_hosts(row["nodes"] or ""), self.explain_wait(asked, row, loads))
+
+
+def _measure_load(seen: Picture) -> Loads:
+    gpus = summarize_partitions(*seen)
+    return pressure.measure_load(seen.partitions, seen.nodes, gpus, seen.jobs, count_tasks)
 
 
 def add_paths(server: Server, asked: Cluster, row: Row) -> Row:
@@ -142,7 +156,7 @@ def get_view(server: Server, asked: Cluster) -> QueueView:
     """Get the view of a cluster's queue."""
     view = server.queue_views.get(asked)
     if view is None:
-        view = server.queue_views[asked] = QueueView()
+        view = server.queue_views[asked] = QueueView(asked)
     return view
 
 

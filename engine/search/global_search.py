@@ -69,7 +69,7 @@ async def search_everything(server: Server, q: str, type: str | None, limit: int
     age_s, warnings, root = jobs.look_at(server.cluster), list[str](), urlsplit(base_url).path
     accounts = await _find_accounts(server.cluster, warnings) if "users" in types else {}
     # In a thread: ten thousand texts are made when they are first searched.
-    sources = _collect_sources(server, accounts, types)
+    sources = await _collect_sources(server, accounts, types)
     results, total = await asyncio.to_thread(find_results, sources, words, types, most, root)
     if "jobs" in types and len(words) == 1 and is_job_id(words[0]):
         exact = await _find_exact_job(server, words[0], results, warnings)
@@ -79,16 +79,16 @@ async def search_everything(server: Server, q: str, type: str | None, limit: int
     return Answer(answer | ({"warnings": warnings} if warnings else {}), age_s)
 
 
-def _collect_sources(server: Server, accounts: Mapping[str, Sequence[str]], types: list[str]) -> Sources:
+async def _collect_sources(server: Server, accounts: Mapping[str, Sequence[str]], types: list[str]) -> Sources:
     """Collect what is searched."""
     cluster, since = server.cluster, (time.time() - jobs.LISTED_S) // job_list.STEP_S * job_list.STEP_S
     snapshot, store = cluster.snapshot, server.store
-    rows = queue_view.get_view(server, cluster).list_rows(server, cluster, since, None)
+    all_rows = await queue_view.get_view(server, cluster).fetch_rows(server, cluster, since, None)
     runs = server.run_list.copy_columns()
     return Sources(
-        rows, snapshot.nodes, snapshot.partitions, store.workflows.list_names(), runs, accounts,
+        all_rows.rows, snapshot.nodes, snapshot.partitions, store.workflows.list_names(), runs, accounts,
         server.job_texts, server.user_texts, server.run_texts,
-        (cluster.label, snapshot.version, server.job_index.version, since), store.runs.version,
+        (cluster.label, *all_rows.version), store.runs.version,
     )  # fmt: skip
 
 

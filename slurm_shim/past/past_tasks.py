@@ -7,8 +7,10 @@ waited among others leaves no trace at all, neither in the queue nor in accounti
 from __future__ import annotations
 
 import itertools
+import operator
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 from slurm_shim.ids import split_job_id
 from slurm_shim.job_groups import MOST_PARTS, is_part_of, list_row_tasks
@@ -18,51 +20,89 @@ from slurm_shim.parse import FINISHED, WAITING, Job
 MOST_KEPT = 20_000
 
 
+class GroupChange(NamedTuple):
+    """What is new of an array or a heterogeneous job.
+
+    Rows that have ended, and ids of others, of those that read otherwise than before; all rows that wait; those that
+    waited and are not there any more.
+    """
+
+    ended: list[Job]
+    others: list[str]
+    waiting: list[Job]
+    vanished: list[Job]
+
+
+def _compare_rows(rows: Sequence[Job], known: Container[int], waited: Sequence[Job]) -> GroupChange:
+    new = [row for row in rows if id(row) not in known]
+    ids = {row["job_id"] for row in rows} if waited else ()
+    return GroupChange(
+        [row for row in new if row["state"] in FINISHED],
+        [row["job_id"] for row in new if row["state"] not in FINISHED],
+        [row for row in rows if row["state"] in WAITING and row["array_job_id"] is not None],
+        [row for row in waited if row["job_id"] not in ids],
+    )
+
+
 class PastTasks:
     """The ended parts of arrays and heterogeneous jobs, as last seen."""
 
     def __init__(self) -> None:
         self._ended: dict[int, dict[str, Job]] = {}
         self._unstarted: dict[int, dict[str, Job]] = {}  # by array: those that vanished while they waited
-        self._present: frozenset[int] = frozenset()  # arrays that are in the queue
+        self._rows: Mapping[int, Sequence[Job]] = {}  # as they were followed last
         self._waiting: dict[int, list[Job]] = {}
         self.followed_at = float("-inf")  # when the queue was asked last
         self._numbers: dict[int, int] = {}  # array of each ended task, by the task's own number
 
-    def follow(self, groups: Mapping[int, Sequence[Job]], at: float, remembers_s: float) -> None:
-        """Follow the queue, given as the rows of each array.
+    def compare(self, groups: Mapping[int, Sequence[Job]]) -> dict[int, GroupChange]:
+        """Compare the queue, given as the rows of each array, with the last.
+
+        It changes nothing, so a thread may do it.
+        """
+        found = {}
+        for group, rows in groups.items():
+            known = self._rows.get(group, ())
+            if len(rows) != len(known) or not all(map(operator.is_, rows, known)):
+                found[group] = _compare_rows(rows, set(map(id, known)), self._waiting.get(group, ()))
+        return found
+
+    def follow(
+        self,
+        groups: Mapping[int, Sequence[Job]],
+        at: float,
+        remembers_s: float,
+        compared: Mapping[int, GroupChange] | None = None,
+    ) -> None:
+        """Follow the queue; `compared` is what `compare` has found.
 
         `at` is when it was asked: what vanished in longer than the queue remembers may have been run and forgotten.
         """
-        for group, rows in groups.items():
-            if group in self._ended and group not in self._present:
+        compared = self.compare(groups) if compared is None else compared
+        for group in groups:
+            if group in self._ended and group not in self._rows:
                 self._forget(group)  # the cluster was set up anew and counts from 1 again
-            ended = self._ended.pop(group, {})
-            for row in rows:
-                if row["state"] in FINISHED:
-                    ended[row["job_id"]] = row
-                    if row["raw_id"] != group:
-                        self._numbers[row["raw_id"]] = group
-                else:  # requeued
-                    ended.pop(row["job_id"], None)
-            self._ended[group] = ended  # last, since it was seen last
-        for group, waited in self._waiting.items():
-            if group in groups and at - self.followed_at < remembers_s:
-                self._note_vanished(group, waited, groups[group])
-        self._present = frozenset(groups)
-        self._waiting = {
-            group: waiting
-            for group, rows in groups.items()
-            if (waiting := [row for row in rows if row["state"] in WAITING and row["array_job_id"] is not None])
-        }
+            # Last, since it was seen last.
+            ended = self._ended[group] = self._ended.pop(group, {})
+            if (change := compared.get(group)) is None:
+                continue
+            for job_id in change.others if ended else ():  # requeued
+                ended.pop(job_id, None)
+            for row in change.ended:
+                ended[row["job_id"]] = row
+                if row["raw_id"] != group:
+                    self._numbers[row["raw_id"]] = group
+            if change.vanished and at - self.followed_at < remembers_s:
+                self._note_vanished(group, change.vanished, groups[group])
+        waiting = {group: change.waiting for group, change in compared.items()}
+        self._waiting = {group: rows for group, rows in (self._waiting | waiting).items() if rows and group in groups}
+        self._rows = groups
         self._forget_oldest(groups)
 
-    def _note_vanished(self, group: int, waited: Iterable[Job], rows: Sequence[Job]) -> None:
-        if all(any(row is other for other in rows) for row in waited):
-            return
+    def _note_vanished(self, group: int, vanished: Iterable[Job], rows: Sequence[Job]) -> None:
         known = [*rows, *self._ended[group].values()]
         present = {task for row in known for task in list_row_tasks(row)}
-        for row in waited:
+        for row in vanished:
             self.note_unstarted(row, set(list_row_tasks(row)) - present)
 
     def note_unstarted(self, row: Job, tasks: Iterable[int]) -> None:

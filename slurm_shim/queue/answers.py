@@ -58,10 +58,10 @@ def index_answer(answer: Sequence[Job], last: Queue) -> Queue:
     changed = find_differing(before, rows, before.keys() | rows.keys())
     notable = [job_id for job_id in changed if not is_same_but_time(before.get(job_id), rows.get(job_id))]
     reordered, lost = list(before) != list(rows), not before.keys() <= rows.keys()
-    return Queue(rows, groups, numbers, words, changed, list(_split_changes(notable)), reordered, lost)
+    return Queue(rows, groups, numbers, words, changed, list(split_changes(notable)), reordered, lost)
 
 
-def _split_changes(job_ids: Iterable[str]) -> Iterator[set[str]]:
+def split_changes(job_ids: Iterable[str]) -> Iterator[set[str]]:
     """Split changes into parts, none of which ends within an array."""
     part, whole = set[str](), ""
     for job_id in sorted(job_ids, key=_get_whole):

@@ -13,6 +13,7 @@ from store.disk.folders import Folder
 from store.disk.kept.kept_files import LoadedFiles
 from store.errors import NotFound
 from store.indexes.bodies import Body, BoundedCache, ListBody
+from store.indexes.making import Making
 from store.indexes.timelines import Timeline
 from store.jsons import dump_json
 
@@ -95,7 +96,7 @@ class RunList:
         self._timeline = Timeline("OOO")  # columns: workflow, status, sweep
         self._rows = BoundedCache(KEPT_ROWS_BYTES)
         self._windows = BoundedCache(KEPT_WINDOWS_BYTES)
-        self._making: dict[Any, asyncio.Future[tuple[Body, int]]] = {}
+        self._making = Making()
         for entry in folder.iterate_entries():
             self.follow(entry.name, None, entry)
         folder.add_listener(self.follow, self._load)
@@ -141,13 +142,8 @@ class RunList:
         kept: tuple[Body, int] | None = self._windows.get((limit, offset, wanted))
         if kept is not None:
             return kept
-        # Those who ask at once for the same wait for the same.
         key = (self.version, limit, offset, wanted)
-        making = self._making.get(key)
-        if making is None:
-            making = self._making[key] = asyncio.ensure_future(self._make_window(*key))
-            making.add_done_callback(lambda _: self._making.pop(key))
-        return await asyncio.shield(making)
+        return await self._making.make_once(key, lambda: self._make_window(*key))
 
     async def _make_window(self, version: int, limit: int, offset: int, wanted: RunFilter) -> tuple[Body, int]:
         """Make a window, and keep it if the list has not changed meanwhile."""

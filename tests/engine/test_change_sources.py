@@ -264,12 +264,12 @@ async def test_many_changes_of_jobs_are_counted_once(tmp_path: Path, monkeypatch
     counts: list[Any] = []
     is_counted = asyncio.Event()
 
-    def count_use(_server: Any, cluster: Any) -> None:
+    def count_use(_server: Any, cluster: Any, _found: Any) -> None:
         counts.append(cluster)
         is_counted.set()
 
     monkeypatch.setattr(change_sources, "RESOURCES_PAUSE_S", 0)
-    async with open_server(tmp_path) as world, world.server.changes.read(RESOURCES):
+    async with open_server(tmp_path, slurm=make_slurm(PARTITION)) as world, world.server.changes.read(RESOURCES):
         monkeypatch.setattr(change_sources, "add_resources", count_use)
         for job_id in ("7", "8", "9"):
             change_sources.add_jobs(world.server, world.cluster, [job_id])
@@ -285,11 +285,11 @@ async def test_a_partition_is_told_when_its_use_changes_and_when_it_is_gone(tmp_
             assert sorted(world.take_changes()) == [("resource", "cpu", "updated"), ("resource", "gpu", "updated")]
             world.read_changes("resource")
             await world.show_queue(job("7", partition="gpu"))
-            change_sources.add_resources(world.server, world.cluster)
+            change_sources.add_resources(world.server, world.cluster, world.cluster.list_resources(None))
             (row,) = take_rows(world).values()
             assert (row["partition"], row["jobs_running"]) == ("gpu", 1), "the other is as it was"
             snapshot.partitions, snapshot.version = [PARTITION], snapshot.version + 1
-            change_sources.add_resources(world.server, world.cluster)
+            change_sources.add_resources(world.server, world.cluster, world.cluster.list_resources(None))
             assert world.take_changes() == [("resource", "cpu", "deleted")]
 
 

@@ -6,9 +6,12 @@ Time is the test's: the poller sleeps on a clock that only `Clock.advance` moves
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+import time
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -178,6 +181,18 @@ async def test_a_slow_squeue_is_asked_less_often() -> None:
         made.cluster.failure = None
         await made.snapshot.refresh()
         assert made.snapshot.interval_s == 2.0, "a controller that has just come back is slow once"
+
+
+@asynchronous
+async def test_what_reading_an_answer_takes_counts_less_than_squeue_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with world(min_s=2.0, max_s=10.0, polling=False) as made:
+        for squeue_s, own_s, interval_s in ((0.25, 0.5, 5.0), (0.25, 2.0, 10.0), (0.01, 0.1, 2.0)):
+            made.cluster.squeue_s = squeue_s
+            monkeypatch.setattr(time, "thread_time", itertools.count(0.0, own_s).__next__)
+            for _ in range(2):
+                await made.snapshot.refresh()
+            monkeypatch.undo()
+            assert made.snapshot.interval_s == interval_s
 
 
 @asynchronous

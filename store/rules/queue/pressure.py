@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +15,7 @@ from typing import Any
 # Reasons of jobs that wait for room: only these stand before others.
 _COMPETING = frozenset({None, "Resources", "Priority"})
 _WAITING = frozenset({"PENDING", "REQUEUED"})
+_get_place = operator.itemgetter("state", "reason", "priority", "array_task_id", "partition")
 
 
 @dataclass(frozen=True)
@@ -88,10 +90,10 @@ def _list_priorities(
 ) -> dict[str, list[tuple[int, int]]]:
     """List priority and number of the jobs that wait for room, by partition."""
     found: dict[str, list[tuple[int, int]]] = {}
-    for job in jobs:
-        if job["state"] in _WAITING and job["reason"] in _COMPETING and job["priority"]:
-            place = (job["priority"], count_tasks(job["array_task_id"]))
-            for name in (job["partition"] or "").split(","):
+    for state, reason, priority, tasks, names in map(_get_place, jobs):
+        if state in _WAITING and reason in _COMPETING and priority:
+            place = (priority, 1 if tasks is None else count_tasks(tasks))
+            for name in (names or "").split(","):
                 found.setdefault(name, []).append(place)
     return found
 

@@ -111,8 +111,8 @@ async def test_rows_are_those_of_the_lists(tmp_path: Path) -> None:
         answer_with(world, RECORDED, {"games": 3600})
         await world.show_queue(job("4", "RUNNING", user="ann", nodes="n1"))
         answers = {
-            "nodes": node_list.list_nodes(server, *none),
-            "partitions": node_list.list_partitions(server, None, 0),
+            "nodes": await node_list.list_nodes(server, *none),
+            "partitions": await node_list.list_partitions(server, None, 0),
             "users": await users.list_users(server, None, 0),
         }
         for kind, answer in answers.items():

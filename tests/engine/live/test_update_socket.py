@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,13 +33,19 @@ class Socket:
         self.sent.put_nowait(json.loads(message))
 
 
+async def iterate_rows(_server: Any, _channel: str) -> AsyncIterator[dict[str, Any]]:
+    """Yield more jobs than one message has."""
+    for number in range(250):
+        yield {"job_id": str(number)}
+
+
 def serve(test: Any) -> None:
     """Run a test with a feed, a socket and the task that serves it."""
 
     async def work() -> None:
         feed, socket = update_feed.UpdateFeed(), Socket()
         feed.join = lambda _server, listener: feed.listeners.add(listener)  # type: ignore[method-assign]
-        feed.list_rows = lambda _server, _channel: [{"job_id": str(n)} for n in range(250)]  # type: ignore[method-assign]
+        feed.iterate_rows = iterate_rows  # type: ignore[method-assign,assignment]
         server: Any = SimpleNamespace(update_feeds=[feed])
         serving = asyncio.ensure_future(update_socket.serve_updates(server, CALLER, socket))
         async with asyncio.timeout(60):

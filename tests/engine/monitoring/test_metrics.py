@@ -28,7 +28,7 @@ async def test_the_metrics_of_the_document(tmp_path: Path) -> None:
         ]  # fmt: skip
         await sample(world, NOON + 60.0, *rows)
         clock[0] = NOON + 120.0
-        found = metrics.build_cluster_metrics(world.server)
+        found = await metrics.build_cluster_metrics(world.server)
         assert found == {
             "timestamp": "2023-12-15T12:01:00Z",
             "cluster_utilization": {"cpu_percent": 25.0, "memory_percent": 50.0, "gpu_percent": None},
@@ -45,7 +45,7 @@ async def test_what_happened_since_the_last_sample_counts_at_once(tmp_path: Path
         await world.show_queue(ended("1", NOON + 30))
         world.server.sampler.follow_jobs(world.cluster, ["1"])
         clock[0] = NOON + 31.0
-        found = metrics.build_cluster_metrics(world.server)
+        found = await metrics.build_cluster_metrics(world.server)
         assert (found["job_counts"]["COMPLETED"], found["queue_stats"]["throughput"]) == (1, 1.0)
 
 
@@ -76,13 +76,13 @@ async def test_performance_is_that_of_the_cluster_in_force(tmp_path: Path) -> No
 async def test_what_slurm_has_not_told_is_not_zero(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         await world.show_queue(job("1", "RUNNING"))
-        found = metrics.build_cluster_metrics(world.server)
+        found = await metrics.build_cluster_metrics(world.server)
         assert (found["node_counts"], found["job_counts"]["RUNNING"]) == (None, 1), "nodes could not be asked for"
     away = Slurm()
     away.failure = SlurmUnreachable("squeue", "Unable to contact slurm controller")
     async with open_server(tmp_path, slurm=away) as world:
         with pytest.raises(SlurmUnreachable, match="Unable to contact"):
-            metrics.get_cluster_metrics(world.server)
+            await metrics.get_cluster_metrics(world.server)
 
 
 @asynchronous
@@ -92,6 +92,6 @@ async def test_nodes_that_are_no_part_of_the_cluster_now_do_not_count(tmp_path: 
     slurm.node_rows = [NODE, *(NODE | {"name": f"o{place}"} | more for place, more in enumerate(out))]
     async with open_server(tmp_path, slurm=slurm) as world:
         await world.show_queue()
-        found = metrics.build_cluster_metrics(world.server)
+        found = await metrics.build_cluster_metrics(world.server)
         assert found["cluster_utilization"]["cpu_percent"] == 25.0
         assert (found["node_counts"]["DOWN"], found["node_counts"]["FUTURE"]) == (3, 1)

@@ -27,9 +27,9 @@ def make_counted() -> Slurm:
     return slurm
 
 
-def read(world: World) -> dict[tuple[str, ...], float]:
+async def read(world: World) -> dict[tuple[str, ...], float]:
     """Read all values by name and labels."""
-    text = prometheus.write_metrics(world.server).value.decode()
+    text = (await prometheus.write_metrics(world.server)).value.decode()
     return {
         (sample.name, *(value for _name, value in sorted(sample.labels.items()))): sample.value
         for family in text_string_to_metric_families(text)
@@ -46,7 +46,7 @@ async def test_queue_nodes_and_calls_are_told(tmp_path: Path) -> None:
             ended("3", int(NOON) + 5),
         )  # fmt: skip
         world.server.sampler.follow_jobs(world.cluster, None)
-        found = read(world)
+        found = await read(world)
         assert found["sluice_slurm_up",] == 1.0 and found["sluice_snapshot_age_seconds",] >= 0
         assert (found["sluice_slurm_calls_total", "squeue"], found["sluice_slurm_failures_total", "squeue"]) == (
             3.0,
@@ -63,7 +63,7 @@ async def test_queue_nodes_and_calls_are_told(tmp_path: Path) -> None:
         assert found["sluice_nodes", "MIXED"] == 1.0 and found["sluice_store_problems",] == 0.0
         assert not [key for key in found if "ann" in key], "no names"
         world.store.config.metrics = MetricsConfig(by_user=True)
-        assert read(world)["sluice_user_jobs", "RUNNING", "ann"] == 1.0
+        assert (await read(world))["sluice_user_jobs", "RUNNING", "ann"] == 1.0
 
 
 @asynchronous
@@ -78,9 +78,9 @@ async def test_what_the_store_holds_and_who_reads_is_told(tmp_path: Path) -> Non
         await world.store.runs.put(cell.id, cell)
         await world.store.deliveries.create("1", build_delivery(1, status="abandoned"))
         await alerts.check_alerts(world.server)
-        nobody = read(world)["sluice_event_readers",]
+        nobody = (await read(world))["sluice_event_readers",]
         async with world.server.changes.read(Filter()):
-            found = read(world)
+            found = await read(world)
     assert (nobody, found["sluice_event_readers",]) == (0.0, 1.0)
     assert (found["sluice_runs", "running"], found["sluice_sweeps", "running"]) == (1.0, 1.0)
     assert (found["sluice_deliveries", "abandoned"], found["sluice_alerts", "critical"]) == (1.0, 1.0)
@@ -101,7 +101,7 @@ async def test_names_follow_the_conventions_and_labels_are_few(tmp_path: Path) -
         await world.show_queue(*(job(str(number), "RUNNING", partition=f"p{number}") for number in range(50)))
         for status in (200, 404):
             world.server.requests.observe_request("s9s_list_nodes", status, 0.01)
-        families = list(text_string_to_metric_families(prometheus.write_metrics(world.server).value.decode()))
+        families = list(text_string_to_metric_families((await prometheus.write_metrics(world.server)).value.decode()))
         for family in families:
             assert re.fullmatch(r"(sluice|process)_[a-z]+(_[a-z]+)*", family.name), family.name
             assert not family.name.endswith(WRONG_ENDS) and family.documentation, family.name
@@ -117,4 +117,4 @@ async def test_a_cluster_that_is_away_is_told(tmp_path: Path) -> None:
     async with open_server(tmp_path, slurm=make_counted()) as world:
         await begin_sampling(world, NOON)
         await world.lose_cluster()
-        assert read(world)["sluice_slurm_up",] == 0.0
+        assert (await read(world))["sluice_slurm_up",] == 0.0

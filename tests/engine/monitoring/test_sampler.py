@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from engine.monitoring import sampler
 from engine.monitoring.sampler import TIDY_AFTER, Sampler
+from slurm_shim.queue import answers
 from store.rules.monitoring.samples import Sample, build_buckets, make_period, parse_sample
 from tests.engine.servers.pretended import Slurm, World, open_server
 from tests.pretended import asynchronous, job
@@ -203,3 +205,26 @@ async def test_the_task_takes_one_in_each_interval_and_goes_on_after_a_full_disk
         assert [row.at for row in sampler.index.list_rows("here", 0.0)] == [86_430 + at for at in (0, 30, 90, 150, 210)]
         written = [parse_sample(line).at for line in (folder / "1970-01-02.jsonl").read_bytes().splitlines()]
         assert written == [86_430 + at for at in (0, 30, 150, 210)], "all but the one that there was no room for"
+
+
+@asynchronous
+async def test_very_many_jobs_are_counted_the_first_time_as_few_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = [
+        *(ended(str(number), 1_000_020 - 60) for number in range(1, 8)),
+        ended("8", 1_000_020),
+        job("9", "PENDING"),
+    ]
+    found = []
+    for most in (1000, 2):
+        monkeypatch.setattr(sampler, "AT_ONCE", most)
+        monkeypatch.setattr(answers, "TOLD_AT_ONCE", most)
+        async with open_server(tmp_path / str(most), slurm=make_slurm()) as world:
+            await world.show_queue(*queue)
+            await begin_sampling(world, 1_000_020)
+            first = await sample(world, 1_000_020, *queue)
+            queue_now = [*queue[:-1], ended("9", 1_000_020), ended("10", 1_000_020)]
+            found.append((first, await sample(world, 1_000_020 + 60, *queue_now)))
+    assert found[0] == found[1] and found[0][1] is not None
+    assert found[0][1].finished == {"COMPLETED": 10} and found[0][1].ended == 2

@@ -23,16 +23,16 @@ from tests.pretended import asynchronous, job
 EVERY_OPERATOR = ("=", "!=", ">", "<", ">=", "<=", "~", "!~", "=~", "in", "not in")
 
 
-def list_fields(world: World) -> dict[str, dict[str, Any]]:
+async def list_fields(world: World) -> dict[str, dict[str, Any]]:
     """The fields by name."""
-    answer = filter_fields.list_filter_fields(world.server)
+    answer = await filter_fields.list_filter_fields(world.server)
     return {field["name"]: field for field in orjson.loads(answer.value.data)["fields"]}
 
 
 @asynchronous
 async def test_each_field_takes_its_operators_and_no_others(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
-        fields = list_fields(world)
+        fields = await list_fields(world)
         assert list(fields) == list(FIELDS)
         for field, operator in itertools.product(fields.values(), EVERY_OPERATOR):
             value = "12345" if field["name"] == "job_id" else field["example"]
@@ -50,7 +50,7 @@ async def test_each_field_takes_its_operators_and_no_others(tmp_path: Path) -> N
 @asynchronous
 async def test_which_fields_sort(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
-        for name, field in list_fields(world).items():
+        for name, field in (await list_fields(world)).items():
             if field["can_sort"]:
                 parse_query(expand_hosts, 0, sort=name)
             else:
@@ -62,7 +62,7 @@ async def test_which_fields_sort(tmp_path: Path) -> None:
 async def test_values_are_those_that_are_there(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         await world.show_queue(job("1", user="ann"), job("2", user="bob"), job("3", user="bob", account="physics"))
-        fields = list_fields(world)
+        fields = await list_fields(world)
         assert fields["user"]["values"] == ["bob", "ann"], "the most frequent first"
         assert "physics" in fields["account"]["values"]
         assert {row["name"] for row in world.server.cluster.snapshot.partitions} <= {*fields["partition"]["values"]}
@@ -70,14 +70,14 @@ async def test_values_are_those_that_are_there(tmp_path: Path) -> None:
         assert {"RUNNING", "OUT_OF_MEMORY"} <= {*fields["state"]["values"]}
         assert fields["job_name"]["values"] == [], "as many as jobs"
         await world.show_queue(*(job(str(at), user=f"u{at}") for at in range(MOST_VALUES + 50)))
-        assert len(list_fields(world)["user"]["values"]) == MOST_VALUES
+        assert len((await list_fields(world))["user"]["values"]) == MOST_VALUES
 
 
 @asynchronous
 async def test_they_are_kept_until_a_change(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         await world.show_queue(job("1"))
-        first, second = (filter_fields.list_filter_fields(world.server).value for _ in range(2))
+        first, second = [(await filter_fields.list_filter_fields(world.server)).value for _ in range(2)]
         assert first is second
         await world.show_queue(job("2", user="zoe"))
-        assert "zoe" in list_fields(world)["user"]["values"]
+        assert "zoe" in (await list_fields(world))["user"]["values"]

@@ -10,10 +10,12 @@ from typing import Any
 import orjson
 import pytest
 
-from engine.queue import job_list
+from engine.queue import job_list, queue_view
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.past import ended_jobs
+from slurm_shim.queue import derived
 from store.errors import Invalid, NotFound
+from store.rules.queue import job_query
 from tests.engine.servers.pretended import World, open_server
 from tests.engine.test_jobs import record
 from tests.pretended import asynchronous, job
@@ -197,10 +199,35 @@ async def test_too_much_history_is_refused(tmp_path: Path, monkeypatch: pytest.M
 
 @asynchronous
 async def test_large_lists_are_looked_through_beside_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_list, "MOST_AT_ONCE", 1)
+    for module in (job_list, queue_view, derived):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 1)
     async with open_server(tmp_path) as world:
         await world.show_queue(job("1"), job("2"), job("3", "PENDING"))
         assert await list_ids(world, state="R") == ["2", "1"]
+        await world.show_queue(job("1"), job("2"), job("3"))
+        assert await list_ids(world, state="R") == ["3", "2", "1"]
+
+
+@asynchronous
+async def test_who_asks_at_once_for_pages_of_a_list_has_it_looked_through_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = []
+    select_rows = job_query.select_rows
+
+    def count_looks(*given: Any) -> Any:
+        looks.append(given)
+        return select_rows(*given)
+
+    monkeypatch.setattr(job_query, "select_rows", count_looks)
+    for module in (job_list, queue_view, derived):
+        monkeypatch.setattr(module, "ROWS_AT_ONCE", 1)
+    async with open_server(tmp_path) as world:
+        await world.show_queue(job("1"), job("2", submit_time=2), job("3", "PENDING"))
+        pages = [list_ids(world, sort="job_id", limit=1, offset=offset) for offset in (0, 1, 2, 0, 1, 2)]
+        assert await asyncio.gather(*pages) == [["3"], ["2"], ["1"]] * 2
+        assert len(looks) == 1
+        assert await list_ids(world, sort="job_id", order="asc") == ["1", "2", "3"] and len(looks) == 2
 
 
 @asynchronous

@@ -40,8 +40,7 @@ async def test_why_a_job_waits_is_told_with_the_numbers_of_its_partition(tmp_pat
         assert view.explain_wait(world.cluster, rows["7"]) == (
             "waits for 2 more GPUs in partition gpu; 6 of 8 are in use; 3 jobs with higher priority wait before it"
         )
-        loads = view.get_loads(world.cluster)
-        assert view.get_loads(world.cluster) is loads
+        assert await view.loads.fetch() is await view.loads.fetch()
         await world.show_queue(job("7", "PENDING", **WAITS))
         assert view.explain_wait(world.cluster, rows["7"]) == (
             "waits for 2 more GPUs in partition gpu; 6 of 8 are in use"
@@ -65,13 +64,15 @@ async def test_rows_are_made_anew_only_after_a_change(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:
         await world.show_queue(job("1"), job("2"))
         view = queue_view.get_view(world.server, world.cluster)
-        rows = view.list_rows(world.server, world.cluster, 0, None)
-        assert view.list_rows(world.server, world.cluster, 0, None) is rows
+        rows = await view.fetch_rows(world.server, world.cluster, 0, None)
+        assert await view.fetch_rows(world.server, world.cluster, 0, None) is rows
         ended: list[Any] = [job("3", "COMPLETED")]
-        assert [row["job_id"] for row in view.list_rows(world.server, world.cluster, 0, ended)] == ["3", "2", "1"]
-        assert view.list_rows(world.server, world.cluster, 0, None) is rows
+        found = await view.fetch_rows(world.server, world.cluster, 0, ended)
+        assert [row["job_id"] for row in found.rows] == ["3", "2", "1"]
+        assert await view.fetch_rows(world.server, world.cluster, 0, None) is rows
         await world.show_queue(job("2"))
-        assert [row["job_id"] for row in view.list_rows(world.server, world.cluster, 0, None)] == ["2"]
+        found = await view.fetch_rows(world.server, world.cluster, 0, None)
+        assert [row["job_id"] for row in found.rows] == ["2"]
 
 
 RECORDED = [
