@@ -119,10 +119,7 @@ class Slurm:
                 return []
             return parse.parse_jobs(text, self._squeue_nonce)
         self._prefetch(soon)
-        began, self.squeue_s = time.monotonic(), None
         text = self._run_checked(argv)
-        if self.squeue_s is None:  # else it was measured where it ran
-            self.squeue_s = time.monotonic() - began
         with self._known_lock:
             return self._known.read_rows(text, self._squeue_nonce)
 

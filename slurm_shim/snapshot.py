@@ -32,6 +32,7 @@ Pause = Callable[[asyncio.Event, float], Awaitable[None]]
 
 _COST = 20  # the interval is at least so many times what squeue takes
 _OWN_SHARE = 4  # what we take to read its answer, which costs nobody else anything, counts so much less
+_OWN_FREE_S = 0.1  # CPU of reading an answer that does not count
 _LONGEST_S = 60.0  # but never longer than this
 _HURRIED_COST = 4  # the same where somebody says that jobs have just ended
 _SOUGHT = 10_000  # tags that are looked for at once
@@ -229,8 +230,8 @@ class Snapshot:
             hosts = asyncio.ensure_future(self._poll_nodes(began, asked)) if look_at_nodes else None
             queue, groups, own_s = await asyncio.shield(asked)
             cost_s = self._slurm.squeue_s
-            cost_s = self._now() - began if cost_s is None else max(cost_s, own_s / _OWN_SHARE)
-            self._costs_s = [*self._costs_s[-1:], cost_s]
+            cost_s = self._now() - began - own_s if cost_s is None else cost_s
+            self._costs_s = [*self._costs_s[-1:], max(cost_s, own_s / _OWN_SHARE)]
             self._note_answer(None)
             self.taken_at, self.taken_at_epoch = began, began_epoch
             self._follow_watch(began)
@@ -270,13 +271,14 @@ class Snapshot:
         return self._watched is not None and self._watched[0] - at <= self._slurm.queue_remembers_s
 
     def _fetch_queue(self, last: Queue, soon: Sequence[Sequence[str]]) -> tuple[Queue, dict[int, GroupChange], float]:
-        """Ask for the queue and compare it; also return the CPU of that.
+        """Ask for the queue and compare it; also return the CPU that counts.
 
         In the thread pool, so that the event loop does not wait for thousands of rows to be sorted and compared.
         """
         began_s = time.thread_time()
         queue = index_answer(self._slurm.squeue(soon=soon), last)
-        return queue, self._past.compare(queue.groups), time.thread_time() - began_s
+        groups = self._past.compare(queue.groups)
+        return queue, groups, max(0.0, time.thread_time() - began_s - _OWN_FREE_S)
 
     async def _poll_nodes(self, began: float, queue: asyncio.Future[Any]) -> bool:
         loop = asyncio.get_running_loop()

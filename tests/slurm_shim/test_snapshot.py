@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slurm_shim import snapshot
 from slurm_shim.commands import Slurm
 from slurm_shim.errors import SlurmUnreachable
 from slurm_shim.parse import Job
@@ -186,13 +187,22 @@ async def test_a_slow_squeue_is_asked_less_often() -> None:
 @asynchronous
 async def test_what_reading_an_answer_takes_counts_less_than_squeue_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     async with world(min_s=2.0, max_s=10.0, polling=False) as made:
-        for squeue_s, own_s, interval_s in ((0.25, 0.5, 5.0), (0.25, 2.0, 10.0), (0.01, 0.1, 2.0)):
+        took_s = [0.0]
+
+        def take_time() -> None:
+            made.clock.time_s += took_s[0]
+
+        made.cluster.on_poll = take_time
+        for squeue_s, took_s[0], own_s, interval_s in (
+            (0.25, 9.0, 0.5, 5.0), (0.25, 9.0, 2.0, 10.0), (0.01, 9.0, 0.25, 2.0),
+            (None, 0.75, 0.5, 5.0), (None, 2.25, 2.0, 10.0), (None, 0.0, 0.0, 2.0),
+        ):  # fmt: skip
             made.cluster.squeue_s = squeue_s
-            monkeypatch.setattr(time, "thread_time", itertools.count(0.0, own_s).__next__)
+            monkeypatch.setattr(time, "thread_time", itertools.count(0.0, own_s + snapshot._OWN_FREE_S).__next__)
             for _ in range(2):
                 await made.snapshot.refresh()
             monkeypatch.undo()
-            assert made.snapshot.interval_s == interval_s
+            assert made.snapshot.interval_s == pytest.approx(interval_s)
 
 
 @asynchronous

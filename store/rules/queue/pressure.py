@@ -61,12 +61,12 @@ def measure_load(
     """
     by_name = {node["name"]: node for node in nodes}
     counted = {row["partition"]: row for row in gpus}
-    queued = _list_priorities(jobs, count_tasks)
+    queued = _count_priorities(jobs, count_tasks)
     loads = {}
     for partition in partitions:
         name, members = partition["name"], [by_name[host] for host in partition["nodes"] if host in by_name]
         usable = [node for node in members if node["usable"]]
-        waiting = sorted(queued.get(name, ()))
+        waiting = sorted(queued.get(name, {}).items())
         own = counted.get(name, {})
         loads[name] = PartitionLoad(
             name=name,
@@ -85,16 +85,17 @@ def measure_load(
     return loads
 
 
-def _list_priorities(
+def _count_priorities(
     jobs: Iterable[Mapping[str, Any]], count_tasks: Callable[[str | None], int]
-) -> dict[str, list[tuple[int, int]]]:
-    """List priority and number of the jobs that wait for room, by partition."""
-    found: dict[str, list[tuple[int, int]]] = {}
+) -> dict[str, dict[int, int]]:
+    """Count the jobs that wait for room, by partition and priority."""
+    found: dict[str, dict[int, int]] = {}
     for state, reason, priority, tasks, names in map(_get_place, jobs):
         if state in _WAITING and reason in _COMPETING and priority:
-            place = (priority, 1 if tasks is None else count_tasks(tasks))
+            number = 1 if tasks is None else count_tasks(tasks)
             for name in (names or "").split(","):
-                found.setdefault(name, []).append(place)
+                numbers = found.setdefault(name, {})
+                numbers[priority] = numbers.get(priority, 0) + number
     return found
 
 

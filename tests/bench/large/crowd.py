@@ -108,7 +108,7 @@ async def _call(pipe: Connection, port: int, paths: list[str], rate: float) -> N
     for _ in range(CONNECTIONS):
         idle.put_nowait(await asyncio.open_connection("127.0.0.1", port))
     etags: dict[str, str] = {}
-    took: list[tuple[int, float]] = []
+    took: list[tuple[str, int, float]] = []
     began, number, tasks = time.monotonic(), 0, set()
 
     async def call_one(number: int, due: float) -> None:
@@ -124,7 +124,7 @@ async def _call(pipe: Connection, port: int, paths: list[str], rate: float) -> N
         if "etag" in fields:
             etags[path] = fields["etag"]
         idle.put_nowait((reader, writer))
-        took.append((status, time.monotonic() - due))
+        took.append((path, status, time.monotonic() - due))
 
     lag_s = 0.0
     while not pipe.poll():
@@ -143,6 +143,7 @@ async def _call(pipe: Connection, port: int, paths: list[str], rate: float) -> N
 def call(pipe: Connection, port: int, paths: list[str], rate: float) -> None:
     """Call these paths in turn, so often a second, whether answers have come or not.
 
-    Tells at the end the status of each answer and its time since it was due, and the caller's own longest delay.
+    Tells at the end the path and status of each answer and its time since it was due, and the caller's own longest
+    delay.
     """
     asyncio.run(_call(pipe, port, paths, rate))

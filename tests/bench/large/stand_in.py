@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import subprocess
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +24,7 @@ SQUEUE = """\
 n=${{SQUEUE_FORMAT2#*:}}; n=${{n%%,*}}
 [ -e {folder}/nonce ] || {{ printf %s "$n" > {folder}/nonce.new && mv {folder}/nonce.new {folder}/nonce; }}
 while [ ! -e {folder}/queue ]; do sleep 0.05; done
+case "$*" in *--jobs=*) echo "slurm_load_jobs error: Invalid job id specified" >&2; exit 1;; esac
 exec cat {folder}/queue
 """
 
@@ -73,6 +75,13 @@ class StandIn:
         """How often all nodes were asked for."""
         calls = self.folder / "scontrol.calls"
         return calls.read_bytes().count(b"\nshow\nnode\n\n") if calls.exists() else 0
+
+    def time_squeue(self) -> float:
+        """Time a call of squeue alone, in seconds."""
+        environment = {"PATH": self.path, "SQUEUE_FORMAT2": f":{self.nonce},"}
+        began = time.monotonic()
+        subprocess.run([self.programs.bin / "squeue"], env=environment, stdout=subprocess.DEVNULL, check=True)
+        return time.monotonic() - began
 
     def set_nodes(self, count: int) -> None:
         """Print so many nodes from now on; each has another amount of free memory than before."""
