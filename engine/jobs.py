@@ -442,7 +442,16 @@ async def hand_over_job(server: Server, record: JobRecord, needs: Needs, make_li
     record = records.follow_record(record, *lookups, time.time()) or record
     line = make_line(int(job_id), is_synced=False) if make_line else None  # as all lines of what is not only a report
     await server.store.jobs.put(record.id, record, line=line)
+    settle_record(server, record.id)
     return record
+
+
+def settle_record(server: Server, record_id: str) -> None:
+    """Have no pass look at a record just written, if it is as SLURM says."""
+    if record_id in server.store.jobs:
+        record = server.store.jobs.get(record_id)
+        if records.follow_record(record, *server.clusters.make_lookups(record.cluster), time.time()) is record:
+            server.open_documents.skip(Key("job", record_id))
 
 
 async def follow_record(server: Server, record_id: str) -> None:
@@ -454,6 +463,7 @@ async def follow_record(server: Server, record_id: str) -> None:
             await server.store.jobs.delete(record_id)
         elif followed is not record and followed != record:
             await server.store.jobs.put(record_id, followed)
+            settle_record(server, record_id)
 
 
 # --- history ----------------------------------------------------------------------------------------------------------

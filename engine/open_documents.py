@@ -102,6 +102,12 @@ class OpenDocuments:
             self._changed.setdefault(document.cluster, {})[key] = None
             self._wake()
 
+    def skip(self, key: Key) -> None:
+        """Have the next pass leave out a document that is as its jobs are."""
+        document = self._open.get(key)
+        if document is not None:
+            self._changed.get(document.cluster, {}).pop(key, None)
+
     def mark_jobs(self, cluster: str, job_ids: Iterable[str]) -> None:
         """Mark the documents of these jobs as changed.
 

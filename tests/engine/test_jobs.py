@@ -239,6 +239,33 @@ async def test_a_record_follows_its_job(tmp_path: Path) -> None:
         assert folder.get_entry("j").etag == etag, "what is known already is not written again"
 
 
+@pytest.mark.parametrize(
+    ("why", "state", "is_looked_at"),
+    [
+        ("it says what SLURM says", "RUNNING", False),
+        ("the job has ended while the record was written", "COMPLETED", True),
+    ],
+)
+@asynchronous
+async def test_a_record_just_written_is_looked_at_where_it_is_old(
+    tmp_path: Path, why: str, state: str, is_looked_at: bool
+) -> None:
+    async with open_server(tmp_path) as world:
+        opened = world.server.open_documents
+        await world.store.jobs.put("j", record("5", "PENDING"))
+        await world.show_queue(job("5", "RUNNING"))
+        write = world.store.jobs.put
+
+        async def write_slowly(*given: Any, **more: Any) -> Any:
+            await write(*given, **more)
+            await world.show_queue(job("5", state))
+
+        world.store.jobs.put = write_slowly  # type: ignore[assignment, method-assign]
+        await jobs.follow_record(world.server, "j")
+        assert world.store.jobs.get("j").state == "RUNNING"
+        assert bool(opened.take(opened.list_clusters(), 0.0)) is is_looked_at, why
+
+
 @asynchronous
 async def test_the_files_of_a_job(tmp_path: Path) -> None:
     async with open_server(tmp_path) as world:

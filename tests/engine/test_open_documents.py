@@ -46,6 +46,15 @@ def test_whose_job_changed(why: str, cluster: str, changed: list[str], found: li
     assert [key.id for key in opened.take(["here", "there"], 1.0)] == found, why
 
 
+def test_what_somebody_else_has_looked_at_is_left_out() -> None:
+    opened, key = make_many(), Key("job", "r1")
+    opened.skip(key)
+    opened.skip(Key("job", "of nobody"))
+    assert key not in opened.take(["here"], 0.0)
+    opened.mark_jobs("here", ["1"])
+    assert opened.take(["here"], 1.0) == [key], "it has changed since"
+
+
 def test_times_come_and_go() -> None:
     opened, key = make_many(), Key("job", "r1")
     opened.take(["here"], 0.0)
