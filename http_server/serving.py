@@ -40,6 +40,9 @@ HEAD_TIMEOUT_S = 10
 BUFFER_BYTES = 96 * 1024
 # Of all connections, so much may be WebSockets.
 SOCKETS_SHARE = 2
+# The loop and threads that write, read and pack take turns as often as that. Python's 5 ms are as long as a fsync, and
+# a thread may wait for them after each call of the system.
+TURN_S = 0.001
 # Connections that wait to be accepted.
 BACKLOG = 2048
 # A request that waits for a long transfer does not keep the server from ending.
@@ -56,6 +59,7 @@ def serve_app(app: App, lifespan: Lifespan, address: str, port: int, tls: Tls | 
     That is as programs do: by the signal SIGTERM, or well after Ctrl-C; with status 3 when the app does not start.
     """
     bound_memory()
+    sys.setswitchinterval(TURN_S)
     serving = Serving(app, lifespan, address, port, tls)
     try:
         uvloop.run(serving.run())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import queue
 import threading
 from collections import deque
@@ -48,8 +49,8 @@ class FileChange:
     exclusive: bool = False
     line: Line | None = None
     fd: int = -1
-    temporary: Path | None = None
-    backup: Path | None = None
+    temporary: str | None = None
+    backup: str | None = None
     replaced: bool = False
     placed: bool = False
     stamp: Stamp | None = None
@@ -103,7 +104,8 @@ class Batches:
         if len(jobs) < 2:
             run_in_turn(jobs)
             return
-        waiting, done = deque(jobs), queue.SimpleQueue[None]()
+        waiting, done, all_done = deque(jobs), itertools.count(1), threading.Lock()
+        all_done.acquire()
 
         def work() -> None:
             while True:
@@ -114,14 +116,14 @@ class Batches:
                 try:
                     job()
                 finally:
-                    done.put(None)
+                    if next(done) == len(jobs):
+                        all_done.release()
 
         with contextlib.suppress(RuntimeError):  # no thread can be started now, or they have ended
             for _ in range(min(len(jobs), SYNCED_AT_ONCE) - 1):
                 self.helpers.submit(work)
         work()
-        for _ in jobs:
-            done.get()
+        all_done.acquire()
 
     def _perform_forever(self) -> None:
         """Take requests from the queue and perform them in batches, until None."""

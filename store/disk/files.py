@@ -66,7 +66,7 @@ class Files:
         self.inside = f"{os.path.abspath(root)}/".replace("//", "/")  # noqa: PTH100  (links are not followed)
         self.ops = ops
         self.batches = Batches(self._commit_wanted, self._remove_backup)
-        self.backups: list[Path] = []  # of what was replaced, to be removed: see `commit`
+        self.backups: list[str] = []  # of what was replaced, to be removed: see `commit`
         self.failures: dict[Path, str] = {}  # why the last write to a folder of the store failed
         self.find_loss: Callable[[], str | None] = lambda: None  # why the store is not the locked one any more
 
@@ -116,7 +116,6 @@ class Files:
         try:
             with self._guard_change(change.path, "write"):
                 self._write_temporary(change)
-                self._sync_file(change)
                 self._sync_folder(folder)
         finally:
             self._clean_up(change)
@@ -155,7 +154,7 @@ class Files:
             if not same(path.lstat()):
                 return
             self.ops.rename(path, aside)
-            if not same(aside.lstat()):
+            if not same(os.lstat(aside)):
                 self.ops.link(aside, path)  # not the one to delete: put it back
             self.ops.unlink(aside)
             self._sync_folder(path.parent)
@@ -268,7 +267,10 @@ class Files:
 
     def is_own(self, path: Path) -> bool:
         """Tell whether the path lies in the store, where all is private."""
-        return f"{os.path.abspath(path)}/".startswith(self.inside)  # noqa: PTH100
+        text = str(path)
+        if text.startswith(self.inside) and "/.." not in text:
+            return True
+        return f"{os.path.abspath(text)}/".startswith(self.inside)  # noqa: PTH100
 
     def remove_temporaries(self, folder: Path) -> None:
         """Remove left-over temporary files from the folder.
@@ -277,7 +279,7 @@ class Files:
         """
         for entry in os.scandir(folder):
             if entry.name[:1] == "." and is_temporary(entry.name) and entry.is_file(follow_symlinks=False):
-                self._unlink_quietly(Path(entry.path))
+                self._unlink_quietly(entry.path)
 
     def close(self) -> None:
         """End the writing threads after they have done all requests."""
@@ -317,7 +319,7 @@ class Files:
         lines: Sequence[Line] = (),
         *,
         helped: bool = True,
-        backups: list[Path] | None = None,
+        backups: list[str] | None = None,
     ) -> None:
         """Make each change durable, or set its `error` and keep the old file.
 
@@ -331,10 +333,8 @@ class Files:
         if loss is not None:
             self._refuse(changes, loss)
             self._refuse(lines, loss)
-        for change in changes:
-            self._take_step(change, self._write_temporary)
         run(
-            [partial(self._take_step, change, self._sync_file) for change in changes]
+            [partial(self._take_step, change, self._write_temporary) for change in changes if change.data is not None]
             + [partial(self._unlink_quietly, path) for path in old]
         )
         for change in changes:
@@ -372,7 +372,7 @@ class Files:
             except OSError as error:
                 verb = "write" if change.data is not None else "delete"
                 change.error = from_os_error(error, f"{verb} {self.display_path(change.path)}")
-            except StoreError as error:
+            except Exception as error:  # a defect as well: in whichever thread, it must reach the caller
                 change.error = error
 
     def _settle_folder(self, folder: Path, placed: Sequence[FileChange]) -> None:
@@ -383,9 +383,8 @@ class Files:
             self._undo(placed, error)
 
     def _write_temporary(self, change: FileChange) -> None:
-        """Write the data to a temporary file beside the target."""
-        if change.data is None:
-            return
+        """Write the data to a temporary file beside the target, durably."""
+        assert change.data is not None
         change.temporary = self._name_temporary(change.path, "new")
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         is_own = self.is_own(change.path)
@@ -402,11 +401,6 @@ class Files:
         view = memoryview(change.data)
         while view:
             view = view[self.ops.write(change.fd, view) :]
-
-    def _sync_file(self, change: FileChange) -> None:
-        """Fsync the temporary file, note its stamp, and close it."""
-        if change.data is None:
-            return
         self.ops.fsync(change.fd)
         change.stamp = to_stamp(self.ops.fstat(change.fd))
         fd, change.fd = change.fd, -1
@@ -478,7 +472,7 @@ class Files:
                 # The disk refuses this too: the new file stays, whole, and the caller gets the error.
                 continue
 
-    def _clean_up(self, change: FileChange, backups: list[Path] | None = None) -> None:
+    def _clean_up(self, change: FileChange, backups: list[str] | None = None) -> None:
         """Close the descriptor and remove what is left over of the change."""
         if change.fd >= 0:
             try:
@@ -498,14 +492,14 @@ class Files:
             self._unlink_quietly(self.backups.pop())
         return bool(self.backups)
 
-    def _unlink_quietly(self, path: Path) -> None:
+    def _unlink_quietly(self, path: str) -> None:
         """Delete the file; leave it to the next start if that fails."""
         with contextlib.suppress(OSError):  # nobody reads files of this name; the next start removes it
             self.ops.unlink(path)
 
-    def _name_temporary(self, path: Path, ending: str) -> Path:
+    def _name_temporary(self, path: Path, ending: str) -> str:
         # Whoever knows it beforehand can make it fail, no more: such files are made, never opened.
-        return path.with_name(f".sluice-{random.getrandbits(64):016x}.{ending}")
+        return f"{str(path).removesuffix(path.name)}.sluice-{random.getrandbits(64):016x}.{ending}"
 
     def _sync_folder(self, folder: Path) -> None:
         fd = self.ops.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
-from store.disk.files import Files
+from store.disk.files import Files, is_temporary
 from store.disk.reading import read_file, read_slice
 from store.errors import Conflict, Invalid, NotFound, TooLarge, make_problem
 from store.logs import SLICE_BYTES, decode_whole_characters
@@ -205,10 +205,11 @@ def _scan_folder(folder: Path) -> Iterator[tuple[str, Path, os.stat_result]]:
     """Yield name, path and status of each file in the folder, sorted."""
     try:
         with os.scandir(folder) as found:
-            entries = sorted(((entry.name, Path(entry.path)) for entry in found), key=lambda entry: entry[0])
+            names = sorted(entry.name for entry in found if not is_temporary(entry.name))
     except FileNotFoundError:
         return
-    for filename, path in entries:
+    for filename in names:
+        path = folder / filename
         try:
             yield filename, path, path.lstat()
         except FileNotFoundError:

@@ -229,9 +229,9 @@ class Watch:
         names: dict[str, list[str]] = {}
         turn = Turn()
         for path in paths:
-            await turn.yield_in_time()
             parent, _, name = path.rpartition("/")
-            if not name.startswith("."):
+            if name[:1] != ".":  # as nine in ten are while we write
+                await turn.yield_in_time()
                 names.setdefault(parent, []).append(name)
         self.events += sum(map(len, names.values()))
         for signalled, call in self.signals.items():

@@ -16,6 +16,7 @@ import orjson
 
 from store.disk.entries import FileEntry as File
 from store.disk.folders import Folder
+from store.disk.kept.kept_files import LoadedFiles
 from store.documents import Report
 from store.indexes.bodies import Body, BoundedCache
 from store.indexes.jobs import JobEntry
@@ -57,8 +58,16 @@ class ReportIndex:
         self._pages = BoundedCache(PAGES_BYTES)
         for entry in folder.iterate_entries():
             self.follow(entry.name, None, entry)
-        folder.listeners.append(self.follow)
+        folder.add_listener(self.follow, self._load)
         folder.when_loaded += [self._by_submission.sort, self._by_event.sort]
+
+    def _load(self, loaded: LoadedFiles) -> None:
+        """Follow records that were not there before."""
+        for name, row in zip(loaded.names, loaded.get_column("report"), strict=True):
+            if row is not None and name == reports.to_record_name((report := reports.restore_summary(row)).job_id):
+                self._add_report(None, report)
+        self._matches.clear()
+        self._pages.clear()
 
     def follow(self, _name: str, old: File | None, new: File | None) -> None:
         """Follow a record that was written, read or deleted."""

@@ -182,6 +182,22 @@ def test_a_log_that_cannot_be_written_costs_the_change_nothing(tmp_path: Path) -
     assert isinstance(line.error, StoreUnavailable) and not line.is_written
 
 
+def test_a_defect_in_one_of_the_threads_leaves_the_old_file(tmp_path: Path) -> None:
+    class Wrong(Faulty):
+        def fsync(self, fd: int) -> None:
+            if os.fstat(fd).st_size == 2:
+                raise ValueError("a defect")
+            os.fsync(fd)
+
+    changes = [FileChange(tmp_path / f"{at}", b"22" if at % 2 else b"1") for at in range(8)]
+    for change in changes:
+        change.path.write_bytes(OLD)
+    Files(tmp_path, Wrong()).commit(changes)
+    assert [str(change.error) for change in changes] == ["None", "a defect"] * 4
+    assert [content(change.path) for change in changes] == [b"1", OLD] * 4
+    assert len(list(tmp_path.iterdir())) == 8
+
+
 def test_a_batch_needs_no_helpers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
@@ -458,11 +474,12 @@ class Volatile(Faulty):
 
         return call
 
-    def saw_open(self, fd: int, path: Path, flags: int, mode: int = 0) -> None:
+    def saw_open(self, fd: int, path: Path | str, flags: int, mode: int = 0) -> None:
         self.fds[fd] = None
         if flags & os.O_CREAT:
-            self.fds[fd] = self.names[path.name] = self.inode()
-            self.note("add", path.name, self.fds[fd])
+            name = Path(path).name
+            self.fds[fd] = self.names[name] = self.inode()
+            self.note("add", name, self.fds[fd])
 
     def saw_write(self, count: int, fd: int, data: Any) -> None:
         self.inodes[self.fds[fd]]["data"] += bytes(data[:count])  # type: ignore[index]
@@ -476,17 +493,20 @@ class Volatile(Faulty):
             self.inodes[self.fds[fd]]["synced"] = True  # type: ignore[index]
         self.log.append((dict(self.durable), list(self.pending)))
 
-    def saw_rename(self, _: None, source: Path, target: Path) -> None:
-        inode = self.names[target.name] = self.names.pop(source.name)
-        self.note("rename", source.name, target.name, inode)
+    def saw_rename(self, _: None, *paths: Path | str) -> None:
+        source, target = (Path(path).name for path in paths)
+        inode = self.names[target] = self.names.pop(source)
+        self.note("rename", source, target, inode)
 
-    def saw_link(self, _: None, source: Path, target: Path) -> None:
-        self.names[target.name] = self.names[source.name]
-        self.note("add", target.name, self.names[source.name])
+    def saw_link(self, _: None, *paths: Path | str) -> None:
+        source, target = (Path(path).name for path in paths)
+        self.names[target] = self.names[source]
+        self.note("add", target, self.names[source])
 
-    def saw_unlink(self, _: None, path: Path) -> None:
-        del self.names[path.name]
-        self.note("remove", path.name)
+    def saw_unlink(self, _: None, path: Path | str) -> None:
+        name = Path(path).name
+        del self.names[name]
+        self.note("remove", name)
 
     def apply(self, names: dict[str, int], change: tuple[Any, ...]) -> None:
         if change[0] == "add":

@@ -153,6 +153,23 @@ def test_a_log_that_is_begun_anew(tmp_path: Path) -> None:
     asyncio.run(play())
 
 
+def test_a_log_that_is_being_deleted_is_in_no_list(tmp_path: Path) -> None:
+    async def play() -> None:
+        seen: list[list[str]] = []
+
+        def look(_number: int, call: str) -> None:
+            if call == "unlink":
+                seen.append([log.file for log in store._scan_logs("7")])
+
+        store = streams(tmp_path, Faulty(look))
+        await store.add_log("7", "a", 0, b"the first run\n")
+        await store.add_log("7", "b", 0, b"another\n")
+        await store.add_log("7", "a", 0, b"begun anew\n")
+        assert seen == [["b"]]
+
+    asyncio.run(play())
+
+
 def test_what_is_not_there(tmp_path: Path) -> None:
     async def play() -> None:
         store = streams(tmp_path)
