@@ -19,7 +19,7 @@ from engine.server import Server
 from slurm_shim import errors as slurm_errors
 from slurm_shim import expectations
 from slurm_shim import script as batch
-from slurm_shim.cluster import Cluster
+from slurm_shim.cluster import Cluster, RemoteCluster
 from slurm_shim.commands import NO_NEEDS, Needs
 from store import access, errors, logs
 from store.disk.audit import MakeLine
@@ -376,7 +376,8 @@ async def submit_job(
     place = ("body", "script_path") if body.get("script_path") else wish.place
     await planning.check_scripts(server, {place: script or ""})
     server.check_ready(cluster)
-    work_dir = await workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
+    if isinstance(cluster, RemoteCluster):  # whose home may be known only now
+        work_dir = await workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     async with server.locks.hold(Key("job", record_id)):
         if record_id in server.store.jobs:
             record = server.store.jobs.get(record_id)

@@ -36,6 +36,7 @@ from slurm_shim.remote.connection import GRACE_S, Connection
 from slurm_shim.remote.work_folders import ChangedFile
 from slurm_shim.resources import ClusterCounts, count_cluster, make_empty_row, summarize_partitions
 from slurm_shim.snapshot import JobFinding, Snapshot
+from slurm_shim.starting.work import follow_work
 from slurm_shim.submissions import Submission, choose_ended, get_whole_id
 from slurm_shim.threads import start_threads
 
@@ -222,9 +223,10 @@ class Cluster:
         comment = add_tag(read_options(script).get("comment"), tag)
         try:
             async with self._submitting:
-                job_id: str = await self._call(self.slurm.sbatch, script, {**options, "comment": comment}, (), needs)
+                submitting = self.slurm.submit(script, {**options, "comment": comment}, (), needs)
+                job_id = await follow_work(submitting, self._executor)
         except asyncio.CancelledError:
-            # sbatch goes on in its thread: until it is over, nobody may conclude that the job was not taken.
+            # sbatch goes on: until it is over, nobody may conclude that the job was not taken.
             self._note_unsure(tag, self._in_flight_s)
             raise
         except SlurmUnreachable as problem:

@@ -1,6 +1,6 @@
 """SLURM's commands: argv list -> program -> parser.
 
-One method per command. Blocking; call in a thread.
+One method per command. Blocking; call in a thread. `submit` is work that may wait without one (starting/work.py).
 
 Never a shell string: options travel as one token `--name=value`, positionals after `--`. Programs get an environment
 that is built here, never the server's own (SQUEUE_*, SBATCH_*, SLURM_* and TZ of the caller change what they print, and
@@ -30,6 +30,7 @@ from slurm_shim.inventory import nodes
 from slurm_shim.past import scripts, usage
 from slurm_shim.programs import Answer, Breaker, CallCounts
 from slurm_shim.queue.known_rows import KnownRows
+from slurm_shim.starting.work import Work, finish_work, make_blocking
 
 _ENDED = "BF,CA,CD,DL,F,NF,OOM,PD,PR,R,RQ,RS,RV,S,TO"  # sacct(1): with -s and -E also jobs that were never eligible
 NONCE_LETTERS = string.ascii_letters + string.digits
@@ -212,8 +213,10 @@ class Slurm:
         `version` is that of the programs, `controller` the controller's host.
         """
         try:
-            answer = self._run(["scontrol", "ping"], None, self.timeout_s)
-            version = self._run(["scontrol", "--version"], None, self.timeout_s).out.split()
+            answer, version_answer = (
+                finish_work(self._run(["scontrol", word], None, self.timeout_s)) for word in ("ping", "--version")
+            )
+            version = version_answer.out.split()
         except SlurmUnreachable:
             return {"up": False, "version": "", "controller": ""}
         match = re.search(r"^Slurmctld\(\S+\) at (\S+) is UP\b", answer.out, re.MULTILINE)
@@ -292,13 +295,13 @@ class Slurm:
 
     # --------------------------------------------------------------------------------------------------- changing
 
-    def sbatch(
+    def submit(
         self,
         script: str,
         options: Mapping[str, str | int | bool | None],
         args: Sequence[str] = (),
         needs: Needs = NO_NEEDS,
-    ) -> str:
+    ) -> Work[str]:
         """Submit a job and return its id; make its folders first.
 
         `options` by sbatch(1)'s long names with underscores: True is a flag, None and False are left out. The script
@@ -315,7 +318,7 @@ class Slurm:
         check_arguments(["sbatch", *(f"{name}={value}" for name, value in needs.secrets.items())])
         if sum(map(len, needs.secrets.values())) > _MOST_SECRETS:
             raise ValueError(f"the secrets of a job have more than {_MOST_SECRETS} characters")
-        answer = self._run_guarded(argv, None if file else script, needs=needs)
+        answer = yield from self._call(argv, None if file else script, needs=needs)
         # Whatever happens after the id was printed: the job is there. With `--wait` sbatch ends as the job does.
         if (job_id := find_new_id(answer.out)) is not None:
             if answer.exit_code:
@@ -329,6 +332,8 @@ class Slurm:
             raise SlurmInvalid("sbatch", 0, "--test-only in the script submits nothing")
         said = f"sbatch printed no job id: {answer.out[:200]!r} {answer.err[:200]}".strip()
         raise SlurmUnreachable("sbatch", said, uncertain=True)
+
+    sbatch = make_blocking(submit)
 
     def scancel(
         self, job_ids: Sequence[str], signal: str | None = None, full: bool = False, batch: bool = False
@@ -409,6 +414,11 @@ class Slurm:
     def _run_guarded(
         self, argv: list[str], stdin: str | None, timeout_s: float | None = None, needs: Needs = NO_NEEDS
     ) -> Answer:
+        return finish_work(self._call(argv, stdin, timeout_s, needs))
+
+    def _call(
+        self, argv: list[str], stdin: str | None, timeout_s: float | None = None, needs: Needs = NO_NEEDS
+    ) -> Work[Answer]:
         breaker = self.database if argv[0] in DATABASE_PROGRAMS else self.controller
         # Only who asks finds out that nobody answers: a submission may be slow or fail for many reasons of its own.
         is_asking = _is_asking(argv)
@@ -416,7 +426,7 @@ class Slurm:
         silent: SlurmUnreachable | None = None
         has_failed = True
         try:
-            answer = self._run(argv, stdin, timeout_s or self.timeout_s, needs)
+            answer = yield from self._run(argv, stdin, timeout_s or self.timeout_s, needs)
             has_failed = answer.exit_code != 0
             if answer.exit_code:
                 error = make_error(argv[0], answer.exit_code, answer.err)
@@ -431,7 +441,7 @@ class Slurm:
             if is_asking:
                 breaker.leave(silent)
 
-    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS) -> Answer:
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS) -> Work[Answer]:
         # The only place from which programs of this machine's SLURM are started.
         check_arguments(argv)
         self.check_ready()
@@ -446,7 +456,7 @@ class Slurm:
         environment, hold_fd = self.build_environment(for_jobs=submits), self.hold_fd if submits else None
         environment |= {**self._build_hidden_variables(argv[0]), **needs.secrets}
         is_enough = _has_new_id if submits else None
-        ended = self._call_program(
+        ended = yield from self._call_program(
             program,
             argv,
             environment,
@@ -466,8 +476,8 @@ class Slurm:
     def _call_program(
         self, program: str, argv: Sequence[str], environment: Mapping[str, str], stdin: bytes, timeout_s: float,
         **bounds: Any,
-    ) -> programs.Outcome:  # fmt: skip
-        return programs.run_program(program, argv, environment, stdin, timeout_s, **bounds)
+    ) -> Work[programs.Outcome]:  # fmt: skip
+        return programs.call_program(program, argv, environment, stdin, timeout_s, **bounds)
 
     def _build_hidden_variables(self, program: str) -> dict[str, str]:
         # What no other user may see, unlike an argv. SQUEUE_FORMAT2 is squeue's -O.

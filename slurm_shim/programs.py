@@ -1,6 +1,6 @@
 """How programs are started, here and nowhere else.
 
-An argv list, an environment that is built, a time-out. Blocking.
+An argv list, an environment that is built, a time-out. `run_program` blocks, `call_program` is work that waits for it.
 
 Programs never see the server's own environment, terminal or descriptors. What they print goes into files in memory, so
 that megabytes of rows cost nothing to take.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import pwd
 import resource
@@ -22,6 +23,7 @@ from dataclasses import dataclass
 
 from slurm_shim.errors import AnswerTooLarge, ClusterUnreachable, SlurmUnreachable
 from slurm_shim.starting.starter import STARTER, Program, Request, StartError
+from slurm_shim.starting.work import Work, make_blocking
 from slurm_shim.threads import require_memory
 
 # The soft limit of descriptors that this process began with; the server raises its own later.
@@ -138,7 +140,7 @@ class Breaker:
         return min(self._longest_s, self._pause_s * 2.0 ** min(30, max(0, self._failures - self._limit)))
 
 
-def run_program(
+def call_program(
     program: str,
     argv: Sequence[str],
     environment: Mapping[str, str],
@@ -151,8 +153,8 @@ def run_program(
     is_enough: Callable[[bytes], bool] | None = None,
     may_repeat: bool = False,
     by_shell: bool = False,
-) -> Outcome:
-    """Run a program to its end and return how it ended.
+) -> Work[Outcome]:
+    """Run a program to its end and return how it ended, as work.
 
     The first word of `argv` is the name it goes by in errors.
 
@@ -163,24 +165,27 @@ def run_program(
     """
     request = Request(program, argv[1:], environment, DESCRIPTORS, hold_fd, most_bytes, by_shell)
     try:
-        return _run_once(argv[0], request, stdin, timeout_s, most_taken_bytes, is_enough)
+        return (yield from _call_once(argv[0], request, stdin, timeout_s, most_taken_bytes, is_enough))
     except StartError as error:
         if not (may_repeat and error.lost):
             raise make_start_error(argv[0], error) from None
     try:
-        return _run_once(argv[0], request, stdin, timeout_s, most_taken_bytes, is_enough)
+        return (yield from _call_once(argv[0], request, stdin, timeout_s, most_taken_bytes, is_enough))
     except StartError as error:
         raise make_start_error(argv[0], error) from None
 
 
-def _run_once(
+run_program = make_blocking(call_program)
+
+
+def _call_once(
     name: str,
     request: Request,
     stdin: bytes,
     timeout_s: float,
     most_taken_bytes: int | None,
     is_enough: Callable[[bytes], bool] | None,
-) -> Outcome:
+) -> Work[Outcome]:
     # Raises StartError.
     with contextlib.ExitStack() as opened:
         try:
@@ -190,8 +195,10 @@ def _run_once(
         except STARVED as error:
             raise StartError(describe_lack(error), uncertain=False) from None
         has_enough = None if is_enough is None else lambda: is_enough(os.pread(out, _MOST_LOOKED_AT, 0))
+        until = time.monotonic() + timeout_s
         try:
-            code = _wait_for_end(started, timeout_s, has_enough)
+            yield started
+            code = _wait_for_end(started, until, has_enough)
             if code is None and has_enough is not None and has_enough():
                 code = 0
             if most_taken_bytes is not None and os.fstat(out).st_size > most_taken_bytes:
@@ -242,9 +249,11 @@ def _find_account(uid: int) -> tuple[str, str, str]:
     return entry.pw_name, entry.pw_dir, entry.pw_shell
 
 
-def _wait_for_end(started: Program, timeout_s: float, has_enough: Callable[[], bool] | None) -> int | None:
-    # The exit code, None for a program that was ended.
-    until, look_s = time.monotonic() + timeout_s, timeout_s if has_enough is None else _LOOK_S
+def _wait_for_end(started: Program, until: float, has_enough: Callable[[], bool] | None) -> int | None:
+    # The exit code, None for a program that was ended. One that has ended did so in time, whoever looks late.
+    if (code := started.wait(0)) is not None:
+        return code
+    look_s = math.inf if has_enough is None else _LOOK_S
     while (left_s := until - time.monotonic()) > 0 and not (has_enough and has_enough()):
         if (code := started.wait(min(left_s, look_s))) is not None:
             return code

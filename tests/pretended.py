@@ -14,6 +14,7 @@ from slurm_shim.job_groups import build_waiting_job, is_part_of
 from slurm_shim.parse import Job
 from slurm_shim.programs import Breaker, CallCounts
 from slurm_shim.snapshot import Snapshot
+from slurm_shim.starting.work import Work
 
 
 def asynchronous(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
@@ -67,6 +68,8 @@ class Clock:
 class Cluster:
     """Stands in for commands.Slurm: rows to answer with, failures to raise, a record of what was asked."""
 
+    sbatch: Callable[..., str]
+
     def __init__(self) -> None:
         self.rows: list[Job] = []
         self.accounted: list[Job] = []
@@ -93,6 +96,10 @@ class Cluster:
         self.database_failure: Exception | None = None
         self.usage_asked: list[list[str]] = []
         self.scripts: dict[str, str] = {}
+
+    def submit(self, *given: Any) -> Work[str]:
+        yield from ()  # it is no program
+        return self.sbatch(*given)
 
     def squeue(self, job_ids: Sequence[str] | None = None, soon: Sequence[Sequence[str]] = ()) -> list[Job]:
         if job_ids is not None:

@@ -15,6 +15,7 @@ from slurm_shim import programs
 from slurm_shim.commands import Slurm
 from slurm_shim.embedded.blobs import pack_blobs, unpack_blobs
 from slurm_shim.programs import Outcome
+from slurm_shim.starting.work import Work
 
 # So many calls at once: the others go next, and nobody waits long for those beside him.
 MOST_CALLS = 32
@@ -44,9 +45,10 @@ class EmbeddedSlurm(Slurm):
     def _call_program(
         self, program: str, argv: Sequence[str], environment: Mapping[str, str], stdin: bytes, timeout_s: float,
         **bounds: Any,
-    ) -> Outcome:  # fmt: skip
+    ) -> Work[Outcome]:  # fmt: skip
+        # In the thread of who calls: it may have to make the calls of all.
         if argv[0] != "sbatch":
-            return super()._call_program(program, argv, environment, stdin, timeout_s, **bounds)
+            return (yield from super()._call_program(program, argv, environment, stdin, timeout_s, **bounds))
         call = _Call(argv, environment, stdin)
         with self._lock:
             self._waiting.append(call)
@@ -68,7 +70,7 @@ class EmbeddedSlurm(Slurm):
         try:
             if len(calls) == 1:
                 call = calls[0]
-                call.outcome = super()._call_program(
+                call.outcome = programs.run_program(
                     program, call.argv, call.environment, call.stdin, timeout_s, **bounds
                 )
             else:

@@ -34,6 +34,7 @@ from slurm_shim.remote.connection import (
     build_timeout_line,
 )
 from slurm_shim.remote.work_folders import ChangedFile
+from slurm_shim.starting.work import Work
 
 TIMEOUT_S = 10.0
 # Without these nothing works.
@@ -214,7 +215,8 @@ class RemoteSlurm(Slurm):
     def _prefetch(self, soon: Sequence[Sequence[str]]) -> None:
         self._announced = [list(argv) for argv in soon]
 
-    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS) -> Answer:
+    def _run(self, argv: list[str], stdin: str | None, timeout_s: float, needs: Needs = NO_NEEDS) -> Work[Answer]:
+        yield from ()  # it waits for the way there in a thread, as all that is done over it
         check_arguments(argv)
         for _ in range(2):
             greeting = self.identify()

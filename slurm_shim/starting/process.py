@@ -74,7 +74,7 @@ class Calls:
                 self._by_number.pop(number, None)
             close_all(given)
         with connection, contextlib.suppress(OSError):  # nobody waits for it any more
-            connection.sendall(json.dumps(reply).encode())
+            connection.sendall(json.dumps(reply).encode() + b"\n")
 
 
 def receive(to_server: socket.socket) -> tuple[int, int, list[int]]:

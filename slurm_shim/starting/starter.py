@@ -80,14 +80,24 @@ class Program:
 
     def __init__(self, starter: Starter, number: int, connection: socket.socket) -> None:
         self._starter, self._number, self._connection = starter, number, connection
-        self._received = bytearray()
-        self._exit_code: int | None = None
+        self._received, self._is_over = bytearray(), False
 
     def __enter__(self) -> Program:
         return self
 
     def __exit__(self, *_problem: object) -> None:
         self._connection.close()
+
+    def fileno(self) -> int:
+        """Return the descriptor that can be read once it has ended."""
+        return self._connection.fileno()
+
+    def has_ended(self) -> bool:
+        """Return whether its end is known, or that nobody will know it."""
+        try:
+            return self.wait(0) is not None
+        except StartError:
+            return True
 
     def wait(self, seconds: float | None = None) -> int | None:
         """Wait for its end and return its exit code; None while it runs.
@@ -97,7 +107,7 @@ class Program:
         until = None if seconds is None else time.monotonic() + seconds
         poll = select.poll()
         poll.register(self._connection, select.POLLIN)
-        while self._exit_code is None:
+        while not self._is_over:
             left_s = None if until is None else max(0.0, until - time.monotonic())
             if not poll.poll(None if left_s is None else 1000 * left_s):
                 return None
@@ -106,9 +116,8 @@ class Program:
             except OSError:
                 piece = b""
             self._received += piece
-            if not piece:
-                self._exit_code = self._read_reply()
-        return self._exit_code
+            self._is_over = not piece or piece.endswith(b"\n")
+        return self._read_reply()
 
     def _read_reply(self) -> int:
         try:

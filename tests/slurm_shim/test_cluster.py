@@ -123,7 +123,7 @@ async def test_whoever_stops_waiting_for_sbatch_concludes_nothing() -> None:
             go.wait(60)
             return "7"
 
-        slurm.sbatch = sbatch  # type: ignore[method-assign]
+        slurm.sbatch = sbatch
         await made.snapshot.refresh()
         submitting = asyncio.create_task(made.sbatch("#!/bin/bash", {"comment": "sluice:a"}, {}))
         assert await asyncio.to_thread(began.wait, 60)
@@ -222,7 +222,7 @@ async def test_what_is_remembered_of_submissions_has_bounds(monkeypatch: pytest.
         def take_too_long(*_arguments: object) -> str:
             raise SlurmUnreachable("sbatch", "timed out", uncertain=True)
 
-        slurm.sbatch = take_too_long  # type: ignore[attr-defined]
+        slurm.sbatch = take_too_long
         for tag in tags:
             with pytest.raises(SlurmUnreachable):
                 await made.sbatch("#!/bin/sh\n", {"comment": tag}, {})

@@ -12,6 +12,7 @@ import pytest
 
 from slurm_shim.cluster import PROGRAMS
 from slurm_shim.errors import SlurmUnreachable
+from slurm_shim.starting.work import Work
 from tests.app_client import Client, down, up
 from tests.app_server import Server
 from tests.waiting import eventually
@@ -348,15 +349,15 @@ def test_keys_that_are_none(client: Client, bad: str) -> None:
 def cut_off(client: Client, monkeypatch: pytest.MonkeyPatch, arrives: bool) -> None:
     """From now on, once, the answer of sbatch is lost, after the request arrived or before."""
     slurm = client.server.cluster.slurm
-    real = slurm.sbatch
+    real = slurm.submit
 
-    def sbatch(script: str, options: dict[str, Any], *more: Any) -> str:
-        monkeypatch.setattr(slurm, "sbatch", real)
+    def submit(*given: Any) -> Work[str]:
+        monkeypatch.setattr(slurm, "submit", real)
         if arrives:
-            real(script, options, *more)
+            yield from real(*given)
         raise SlurmUnreachable("sbatch", "Socket timed out on send/recv operation", uncertain=True)
 
-    monkeypatch.setattr(slurm, "sbatch", sbatch)
+    monkeypatch.setattr(slurm, "submit", submit)
 
 
 @pytest.mark.long
