@@ -919,10 +919,10 @@ class App:
         items = compile_paths(contract, families, functions)
         self.exact = {path: item for path, item in items.items() if "{" not in path}
         self.templates = [path for path in items if "{" in path]
-        self.matched: dict[int, list[PathItem]] = {}  # by the number of slashes
+        self.matched: dict[tuple[int, str], list[PathItem]] = {}  # by the number of slashes and the first word
         for path, item in items.items():
             if path not in self.exact:
-                self.matched.setdefault(path.count("/"), []).append(item)
+                self.matched.setdefault((path.count("/"), path[1:].partition("/")[0]), []).append(item)
         roots = [(root.rstrip("/"), family) for family in families for root in family.roots]
         self.roots = sorted(roots, key=lambda row: -len(row[0]))
         self.aliases = [alias for family in families for alias in family.aliases.items()]
@@ -1035,7 +1035,7 @@ class App:
         """
         if (item := self.exact.get(path)) is not None:
             return item
-        for item in self.matched.get(path.count("/"), ()):
+        for item in self.matched.get((path.count("/"), path[1:].partition("/")[0]), ()):
             if (match := item.pattern.fullmatch(path)) is not None:
                 call.path_params = match.groupdict()
                 return item

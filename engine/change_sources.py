@@ -160,7 +160,8 @@ def add_record(server: Server, _name: str, old: FileEntry | None, new: FileEntry
     before, after = (entry.facts.report if entry else None for entry in (old, new))
     if before != after:
         add_report(server, before, after)
-    add_document_jobs(server, old, new)
+    if any(entry.facts.jobs for entry in (old, new) if entry):
+        add_document_jobs(server, old, new)
 
 
 def add_report(server: Server, before: ReportSummary | None, after: ReportSummary | None) -> None:

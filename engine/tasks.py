@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from slurm_shim.errors import SlurmError
@@ -37,12 +37,9 @@ class Locks:
     def __init__(self) -> None:
         self._locks: weakref.WeakValueDictionary[Key, asyncio.Lock] = weakref.WeakValueDictionary()
 
-    @contextlib.asynccontextmanager
-    async def hold(self, key: Key) -> AsyncIterator[None]:
-        """Hold the lock of this key."""
-        lock = self._locks.setdefault(key, asyncio.Lock())
-        async with lock:
-            yield
+    def hold(self, key: Key) -> asyncio.Lock:
+        """Return the lock of this key, for an `async with`."""
+        return self._locks.setdefault(key, asyncio.Lock())
 
     def is_held(self, key: Key) -> bool:
         """Return whether somebody works on this key now."""

@@ -17,6 +17,7 @@ Way = dict[str, Any]
 Ways = dict[tuple[Any, ...], tuple[Any, Any, Way]]
 
 NAMES = ("headers", "method", "path", "path_params", "family", "endpoint", "cors")
+REMEMBERED = frozenset({"GET", "HEAD"})
 # So many are remembered, and none of a head that is longer.
 MOST_WAYS, HEAD_BYTES = 1000, 2000
 
@@ -24,7 +25,7 @@ MOST_WAYS, HEAD_BYTES = 1000, 2000
 def find_way(ways: Ways, scope: Scope, access: Any, config: Any) -> Way | None:
     """Find what the same head led to before; None where that is not known."""
     try:
-        known = ways.get(_read_head(scope)) if scope["type"] == "http" else None
+        known = ways.get(_read_head(scope)) if scope["type"] == "http" and scope["method"] in REMEMBERED else None
     except TypeError:  # from servers whose headers cannot be looked up
         return None
     return known[2] if known is not None and known[0] is access and known[1] is config else None
@@ -36,7 +37,7 @@ def remember_way(ways: Ways, scope: Scope, call: Any, config: Any) -> Way | None
     The call has passed all that is asked of its head alone. None for one that will not come again, or is long.
     """
     headers = call.headers
-    may_come_again = call.method in ("GET", "HEAD") and not call.has_unread and b"x-request-id" not in headers
+    may_come_again = call.method in REMEMBERED and not call.has_unread and b"x-request-id" not in headers
     size_bytes = len(scope["path"]) + len(scope["query_string"])
     size_bytes += sum(len(name) + len(value) for name, value in scope["headers"])
     # Without a Host the client's address counts.

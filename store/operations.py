@@ -73,6 +73,8 @@ def find_word(known: Sequence[str], text: str) -> str:
     >>> find_word(("1h", "1d"), "1H"), find_word(("1h", "1d"), "2h")
     ('1h', '2h')
     """
+    if text in known:
+        return text
     lower = text.lower()
     return next((word for word in known if word.lower() == lower), text)
 

@@ -9,7 +9,6 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,7 +76,9 @@ class Batches:
         self.requests: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
         self.thread: threading.Thread | None = None
         self.start_lock = threading.Lock()
-        self.helpers = ThreadPoolExecutor(SYNCED_AT_ONCE - 1, "store-sync")
+        self.shared: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()  # what helpers take a part in
+        self.helpers: list[threading.Thread] = []
+        self.help_lock, self.has_ended = threading.Lock(), False
 
     async def add(self, wanted: Any) -> None:
         """Wait until this was performed; it is, also if the caller is cancelled."""
@@ -97,7 +98,12 @@ class Batches:
                 self.requests.put(None)
                 self.thread.join()
                 self.thread = None
-        self.helpers.shutdown()
+        with self.help_lock:
+            self.has_ended = True
+            for _ in self.helpers:
+                self.shared.put(None)
+        for helper in self.helpers:
+            helper.join()
 
     def run_side_by_side(self, jobs: Sequence[Callable[[], None]]) -> None:
         """Run jobs, which raise nothing, in this thread and others that help."""
@@ -119,11 +125,27 @@ class Batches:
                     if next(done) == len(jobs):
                         all_done.release()
 
-        with contextlib.suppress(RuntimeError):  # no thread can be started now, or they have ended
-            for _ in range(min(len(jobs), SYNCED_AT_ONCE) - 1):
-                self.helpers.submit(work)
+        for _ in range(self._count_helpers(min(len(jobs), SYNCED_AT_ONCE) - 1)):
+            self.shared.put(work)
         work()
         all_done.acquire()
+
+    def _count_helpers(self, wanted: int) -> int:
+        """Count the threads that can help, up to as many as wanted; start them."""
+        with self.help_lock:
+            if self.has_ended:
+                return 0
+            with contextlib.suppress(RuntimeError):  # no thread can be started now
+                while len(self.helpers) < wanted:
+                    helper = threading.Thread(target=self._help_forever, name="store-sync", daemon=True)
+                    helper.start()
+                    self.helpers.append(helper)
+            return min(len(self.helpers), wanted)
+
+    def _help_forever(self) -> None:
+        """Take a part in what is shared, until None."""
+        while (work := self.shared.get()) is not None:
+            work()
 
     def _perform_forever(self) -> None:
         """Take requests from the queue and perform them in batches, until None."""

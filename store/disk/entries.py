@@ -246,6 +246,18 @@ class FileState:
         """Whether the disk, or the lack of something, kept it from being read."""
         return any(problem.get("type") == UNREAD for problem in self.problems)
 
+    @property
+    def size_bytes(self) -> int | None:
+        """How long the entry's file is; None where that is not known."""
+        return None if self.mark is None or self.problems else int(MARK.unpack(self.mark)[1])
+
+    def has_same_data(self, before: FileState) -> bool:
+        """Return whether both have entries of the same bytes."""
+        if self.entry is None or before.entry is None:
+            return False
+        sizes = {self.size_bytes, before.size_bytes}  # of two that differ no bytes need be unpacked
+        return (len(sizes) == 1 or None in sizes) and self.entry.has_same_data(before.entry)
+
     def refuse_change(self, kind: str, name: str) -> None:
         """Raise Conflict for a wrong file, StoreUnavailable for an unread one."""
         reason = self.problems[0]["msg"]

@@ -355,7 +355,7 @@ class Files:
         self._retract_lines(changes, logs)
         for change in changes:
             self._clean_up(change, backups)
-            if change.error is None or isinstance(change.error, StoreUnavailable):
+            if isinstance(change.error, StoreUnavailable) or (change.error is None and self.failures):
                 self._note_outcome(change.path.parent, change.error)
 
     def _refuse(self, wanted: Sequence[FileChange | Line], loss: str) -> None:

@@ -469,7 +469,7 @@ class Folder(FileIndex):
         if other != filename:
             reason = f"{other} already has the name '{state.entry.name}'"
             state = build_wrong_state(seen, state.mark, [{"loc": (), "msg": reason}])
-        if state.entry and seen and seen.entry and state.entry.has_same_data(seen.entry):
+        if seen is not None and state.has_same_data(seen):
             return replace(state, entry=seen.entry)  # the same bytes once more: who follows has the entry already
         return state
 
