@@ -137,12 +137,12 @@ class Batches:
                 return 0
             with contextlib.suppress(RuntimeError):  # no thread can be started now
                 while len(self.helpers) < wanted:
-                    helper = threading.Thread(target=self._help_forever, name="store-sync", daemon=True)
+                    helper = threading.Thread(target=self._join_work, name="store-sync", daemon=True)
                     helper.start()
                     self.helpers.append(helper)
             return min(len(self.helpers), wanted)
 
-    def _help_forever(self) -> None:
+    def _join_work(self) -> None:
         """Take a part in what is shared, until None."""
         while (work := self.shared.get()) is not None:
             work()
