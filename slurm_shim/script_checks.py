@@ -37,6 +37,7 @@ _COMPLAINT = re.compile(r"/dev/stdin: line (\d+): (?!warning: )(.*)")
 _END = re.compile(r"^(?:exit\b|exec\s+[A-Za-z_./~\"'$]).*\n", re.MULTILINE)
 _MOST_ENDS = 10  # that are looked at
 _MOST_KNOWN = 10_000  # good scripts, which are submitted again and again
+_LONGEST_COMMENT = 90_000  # bytes, as it is handed over as one word; SLURM takes less
 _MOST_PROBLEMS = 20  # each may take programs of its own to tell
 
 
@@ -49,7 +50,7 @@ class ScriptProblem(NamedTuple):
 
 def find_problems(scripts: Sequence[str]) -> list[ScriptProblem | None]:
     """Find what is wrong with each of the scripts; None for a good one."""
-    found = [_find_wrong_form(script) or _find_idle_option(script) for script in scripts]
+    found = [_find_wrong_form(script) or _find_wrong_option(script) for script in scripts]
     checked = [
         at for at, script in enumerate(scripts) if found[at] is None and _SHELL.match(script) and not _GOOD.has(script)
     ]
@@ -98,10 +99,13 @@ def _find_wrong_form(script: str) -> ScriptProblem | None:
     return ScriptProblem(f"line {line}: a batch script has no NUL and no DOS line breaks", line)
 
 
-def _find_idle_option(script: str) -> ScriptProblem | None:
-    if "test-only" not in read_options(script):
-        return None
-    return ScriptProblem("with #SBATCH --test-only nothing is submitted: take it out to submit the job")
+def _find_wrong_option(script: str) -> ScriptProblem | None:
+    options = read_options(script)
+    if "test-only" in options:
+        return ScriptProblem("with #SBATCH --test-only nothing is submitted: take it out to submit the job")
+    if len((options.get("comment") or "").encode(errors="replace")) > _LONGEST_COMMENT:
+        return ScriptProblem(f"a comment of #SBATCH --comment has at most {_LONGEST_COMMENT} bytes")
+    return None
 
 
 def _read_by_bash(scripts: Sequence[str]) -> list[str]:

@@ -465,10 +465,10 @@ class Snapshot:
         An array or heterogeneous job (35), some tasks (35_[2-3%2]), a task or component (35_2, 35+1), also by its own
         number. Also tasks that the queue has forgotten since. ValueError for what is no id.
         """
-        rows = [self.jobs.get(row["job_id"], row) for row in self._find_rows(job_id)]
+        known = self._find_rows(job_id) or self._find_submitted(job_id)
         tasks = list_tasks(job_id)
         unstarted = self._past.find_unstarted(job_id) if tasks else []
-        rows = rows or self._find_submitted(job_id) or self._past.find_ended(job_id)
+        rows = [self.jobs.get(row["job_id"], row) for row in known] or self._past.find_ended(job_id)
         if unstarted and (not rows or (len(unstarted) == len(tasks) and all(row["state"] in WAITING for row in rows))):
             rows = unstarted
         return self._combine_rows(job_id, rows) if rows else None

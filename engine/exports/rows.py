@@ -75,7 +75,7 @@ def _is_in_period(row: Mapping[str, Any], since: float, until: float, has_open: 
 
 def list_own_jobs(server: Server, asked: Cluster, since: float, known: set[str]) -> list[Any]:
     """List what we remember of ended jobs, as ids with their documents."""
-    sources = server.job_index.list_ended_since(to_rfc3339(since) or "", asked.name)[:MOST_OWN]
+    sources = server.job_index.list_ended_since(to_rfc3339(since) or "", asked.name, MOST_OWN)
     return [(job_id, source) for job_id, source in sources if job_id not in known]
 
 

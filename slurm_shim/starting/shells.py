@@ -213,7 +213,7 @@ def describe_end(program: str, status: int, err: int) -> Reply:
         said = os.pread(err, PIECE_BYTES, 0)
         if said.startswith(f"{SHELL}: ".encode()) and program.encode() in said:
             return "unfit", said.decode("utf-8", "replace").strip()[-500:], False
-    return "ended", 128 - status if 128 < status <= 128 + signal.NSIG else status, False
+    return "ended", 128 - status if 128 < status < 128 + signal.NSIG else status, False
 
 
 def describe_loss(shell: Shell, has_begun: bool, status: int | None, call: Call) -> Reply:

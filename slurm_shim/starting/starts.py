@@ -10,6 +10,7 @@ import contextlib
 import gc
 import mmap
 import os
+import re
 import resource
 import signal
 import threading
@@ -63,7 +64,24 @@ def start_program(request: dict[str, Any], files: Sequence[Any], held: Sequence[
         gc.enable()  # which sh leaves disabled when it fails halfway
         # No thread could be started for a program that runs already.
         is_unfit, is_running = isinstance(error, sh.ForkException), isinstance(error, RuntimeError)
+        if is_unfit:
+            release_unfit(error)
         raise StartError("unfit" if is_unfit else "failed", error, is_running) from None
+
+
+def release_unfit(error: BaseException) -> None:
+    """Release what sh leaves of a program that could not be executed.
+
+    Its process, which nobody waits for, and the pipe that would have told its group.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    left = {} if trace is None else trace.tb_frame.f_locals
+    with contextlib.suppress(KeyError, AttributeError, OSError):  # sh is not as we know it
+        os.waitpid(left["self"].pid, 0)
+        os.close(left["session_pipe_read"])
+        os.close(left["session_pipe_write"])
 
 
 def wait_for_end(started: Any) -> int:
@@ -142,6 +160,8 @@ class Turns:
 
 def describe(error: Exception) -> str:
     """Describe in few words what was lacking, or went wrong."""
+    if why := re.search(r"\[Errno \d+\] ([^\n]+)\s*$", str(error)):  # also at the end of a traceback, as sh tells it
+        return why[1].replace(" b'", " '")[-500:]
     return (getattr(error, "strerror", None) or str(error) or "out of memory")[-500:]
 
 

@@ -239,6 +239,8 @@ def _measure_runtime(job: Attempt | JobRecord, ended: float | None) -> float | N
 
 
 OUTCOMES = ("other", "completed", "failed", "cancelled")
+# Ended jobs that are listed: as many as SLURM itself remembers. Each takes some kilobytes in the lists.
+MOST_ENDED = 10_000
 
 
 def _classify_outcome(job: Attempt | JobRecord) -> int:
@@ -438,12 +440,12 @@ class JobIndex:
             found |= {source: self._keep_entries(source, made) for source, made in zip(some, read, strict=True)}
         return [found[source][job_id] for job_id, source in chosen]
 
-    def list_ended_since(self, since: str, cluster: str) -> list[JobSource]:
+    def list_ended_since(self, since: str, cluster: str, most: int = MOST_ENDED) -> list[JobSource]:
         """List the cluster's jobs that ended at or after this time.
 
-        Last ended first.
+        Last ended first, so many at most of all clusters.
         """
-        first = self._by_end.count_before(_parse_time(since or None) or 0.0)
+        first = max(self._by_end.count_before(_parse_time(since or None) or 0.0), len(self._by_end) - most)
         late = zip(self._by_end.keys[first:], self._by_end.get_column(0)[first:], strict=True)
         return [
             JobSource(_split_job_id(key), place.source)

@@ -58,6 +58,11 @@ def test_an_estimate_submits_nothing(option: str) -> None:
     assert problem and "nothing is submitted" in problem.text
 
 
+def test_a_comment_that_fits_into_no_word_is_told() -> None:
+    (problem,) = find_problems([f"#!/usr/bin/python3\n#SBATCH --comment={'x' * 120_000}\n"])
+    assert problem and "--comment has at most" in problem.text
+
+
 def test_a_good_script_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
     run = script_checks.run_program

@@ -349,7 +349,8 @@ async def test_cancelling_what_was_just_submitted() -> None:
     async with world(polling=False) as made:
         made.snapshot.add_submitted("7", {})
         made.snapshot.mark_cancelled(["7"])
-        assert made.snapshot.jobs["7"]["state"] == "CANCELLED"
+        found = made.snapshot.find("7")
+        assert found is not None and found["state"] == made.snapshot.jobs["7"]["state"] == "CANCELLED"
 
 
 @asynchronous

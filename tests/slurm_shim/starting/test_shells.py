@@ -9,6 +9,7 @@ import resource
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -166,6 +167,26 @@ def test_what_cannot_be_run_is_told_as_before(tmp_path: Path) -> None:
     assert unfit.reply[0] == "unfit" and str(program) in unfit.reply[1] and not unfit.reply[2]
     program.unlink()
     assert run([], program=str(program)).reply[0] == "unfit"
+
+
+def list_descriptors_and_children() -> set[str]:
+    """The descriptors of this process, and the processes of this thread, also those that have ended."""
+    children = Path(f"/proc/self/task/{threading.get_native_id()}/children").read_text().split()
+    return {f"child {pid}" for pid in children} | {path.name for path in Path("/proc/self/fd").iterdir()}
+
+
+def test_nothing_is_left_of_what_cannot_be_run(tmp_path: Path) -> None:
+    program = tmp_path / "sbatch"
+    program.write_text("#!/nowhere/sh\n")
+    program.chmod(0o755)
+    given = {"program": str(program), "words": [], "environment": ENVIRONMENT, "descriptors": 256, "most_bytes": None}
+    with Path(os.devnull).open("r+b") as null:
+        before = list_descriptors_and_children()
+        for _ in range(3):
+            with pytest.raises(starts.StartError) as caught:
+                starts.start_program(given, [null.fileno()] * 3, [])
+            assert str(caught.value) == f"No such file or directory: '{program}'"
+        assert list_descriptors_and_children() <= before, "what others have left may go meanwhile"
 
 
 @pytest.mark.usefixtures("each_shell")

@@ -99,6 +99,12 @@ def test_the_same_id_on_another_cluster_is_another_job() -> None:
     assert ids(made.list_ended_since("", "d")) == ["1"]
 
 
+def test_of_ended_jobs_the_last_are_listed() -> None:
+    made = build_index(*(record(str(number), START + number) for number in range(1, 5)))
+    assert ids(made.list_ended_since("", "c", 3)) == ["4", "3", "2"]
+    assert ids(made.list_ended_since("", "c", 9)) == ["4", "3", "2", "1"]
+
+
 def test_a_document_that_goes_takes_its_entries_along() -> None:
     made = build_index(record("1"), record("2"))
     version = made.version
