@@ -64,7 +64,7 @@ def count_simulated(client: Client, simulation: Simulation) -> list[int]:
 
 
 def test_progress_is_seen_from_here_and_a_lost_connection_loses_no_result(client: Client, beyond: Beyond) -> None:
-    simulation = begin(client, pace=50)
+    simulation = begin(client, pace=20)
     eventually(lambda: all(count_simulated(client, simulation)), 60, "the tasks' files are read over there")
     assert find_end(client, simulation) is None
     beyond.sshd.kill()
@@ -125,7 +125,7 @@ def test_what_is_cancelled_and_removed_here_ends_and_goes_there(client: Client, 
 def test_results_that_are_too_large_fail_with_the_reason(client: Client, beyond: Beyond) -> None:
     (client.store / "config.yaml").write_text("yaptide: {results_mb: 1}\n")
     eventually(lambda: client.server.store.config.yaptide.results_mb == 1)
-    simulation = begin(client, pace=50)
+    simulation = begin(client, pace=20)
     eventually(lambda: all(count_simulated(client, simulation)), 60)
     # As if the merge left more than that.
     work = beyond.home / ".sluice" / "work" / simulation.run_id
