@@ -23,6 +23,7 @@ from dataclasses import dataclass
 
 from slurm_shim.errors import AnswerTooLarge, ClusterUnreachable, SlurmUnreachable
 from slurm_shim.starting.starter import STARTER, Program, Request, StartError
+from slurm_shim.starting.starts import STARVED, describe
 from slurm_shim.starting.work import Work, make_blocking
 from slurm_shim.threads import require_memory
 
@@ -33,8 +34,6 @@ _LOOK_S = 0.25  # how often it is looked whether a program has said enough
 _LAST_WORDS_S = 0.5  # what it may then take to end by itself
 _MOST_LOOKED_AT = 65_536
 _KILL_S = 10.0  # what it may take to be ended
-# What the lack of descriptors, threads or memory raises.
-STARVED = (OSError, RuntimeError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -193,7 +192,7 @@ def _call_once(
             given, out, err = (_open_memory_file(content, opened) for content in (stdin, b"", b""))
             started = opened.enter_context(STARTER.start(request, (given, out, err)))
         except STARVED as error:
-            raise StartError(describe_lack(error), uncertain=False) from None
+            raise StartError(describe(error), uncertain=False) from None
         has_enough = None if is_enough is None else lambda: is_enough(os.pread(out, _MOST_LOOKED_AT, 0))
         until = time.monotonic() + timeout_s
         try:
@@ -205,18 +204,13 @@ def _call_once(
                 raise AnswerTooLarge(name, most_taken_bytes)
             return Outcome(code, _read_all(out), _read_all(err))
         except STARVED as error:
-            raise StartError(describe_lack(error), uncertain=True) from None
+            raise StartError(describe(error), uncertain=True) from None
 
 
 def make_start_error(name: str, error: StartError) -> ClusterUnreachable:
     """Make the error for a program that nobody could start, or follow."""
     what = "was lost sight of" if error.uncertain else "could not be started"
     return ClusterUnreachable(name, f"{name} {what}: {error.text}"[-500:], error.uncertain)
-
-
-def describe_lack(error: Exception) -> str:
-    """Describe what was lacking, see STARVED."""
-    return getattr(error, "strerror", None) or str(error) or "out of memory"
 
 
 def build_user_environment() -> dict[str, str]:

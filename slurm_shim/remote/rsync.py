@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from slurm_shim.errors import SyncFailed
-from slurm_shim.programs import DESCRIPTORS, STARVED, describe_lack, make_start_error
+from slurm_shim.programs import DESCRIPTORS, make_start_error
 from slurm_shim.remote import reasons
 from slurm_shim.starting.starter import STARTER, Program, Request, StartError
+from slurm_shim.starting.starts import STARVED, describe
 from slurm_shim.threads import require_memory
 
 # Hidden files stay here, as in listings: they hold secrets and the state of tools. The rest is made anew over there.
@@ -244,7 +245,7 @@ class Transfer:
                 raise SyncFailed(f"rsync could not be started: {problem.text}") from None
             raise make_start_error("rsync", problem) from None
         except STARVED as problem:
-            raise make_start_error("rsync", StartError(describe_lack(problem), uncertain=True)) from None
+            raise make_start_error("rsync", StartError(describe(problem), uncertain=True)) from None
 
     def _run(self, program: str, environment: dict[str, str], longest_s: float) -> Progress:
         with tempfile.TemporaryFile() as err, contextlib.ExitStack() as opened:

@@ -162,7 +162,7 @@ def describe(error: Exception) -> str:
     """Describe in few words what was lacking, or went wrong."""
     if why := re.search(r"\[Errno \d+\] ([^\n]+)\s*$", str(error)):  # also at the end of a traceback, as sh tells it
         return why[1].replace(" b'", " '")[-500:]
-    return (getattr(error, "strerror", None) or str(error) or "out of memory")[-500:]
+    return (str(error) or "out of memory")[-500:]
 
 
 ROOM, TURNS = Room(), Turns()

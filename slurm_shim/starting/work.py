@@ -98,7 +98,6 @@ async def _wait_for_end(program: Program) -> bool:
             settle(True)
 
     def settle(how: bool) -> None:
-        loop.remove_reader(program.fileno())
         if not has_ended.done():
             has_ended.set_result(how)
 
