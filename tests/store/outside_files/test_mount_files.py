@@ -383,7 +383,7 @@ def test_nothing_outside_is_read_while_it_is_swapped(
     (root / "in").symlink_to("a")
     place, aside, link = root / name, root / "aside", root / "link"
     link.symlink_to(target.replace("{outside}", str(outside)))
-    over = threading.Event()
+    over, undisturbed = threading.Event(), threading.Event()
     swaps = [0]
 
     def swap() -> None:
@@ -393,12 +393,16 @@ def test_nothing_outside_is_read_while_it_is_swapped(
             place.rename(link)
             aside.rename(place)
             swaps[0] += 1
+            if swaps[0] % 50 == 0:  # two threads in step could never read
+                undisturbed.clear()
+                undisturbed.wait()
 
     swapper = threading.Thread(target=swap)
     swapper.start()
     outcomes: dict[str, int] = {}
     try:
         while swaps[0] < 3000 or len(outcomes) < 2:
+            rests = not undisturbed.is_set()
             try:
                 assert mount_files.read_text(root, path) == "inside"
                 listing = mount_files.list_folder(root, path.rpartition("/")[0])
@@ -407,8 +411,11 @@ def test_nothing_outside_is_read_while_it_is_swapped(
             except StoreError as problem:
                 outcome = type(problem).__name__
             outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            if rests:
+                undisturbed.set()
     finally:
         over.set()
+        undisturbed.set()
         swapper.join()
     assert outcomes["read"] and len(outcomes) > 1, f"{outcomes} in {swaps[0]} swaps"
 
