@@ -287,7 +287,7 @@ def _settle_dead_jobs(conf: dict[str, Any], state: State, now: int) -> None:
     for row in state.select_jobs(SUPERVISED):
         if procs.is_alive(row["sup_pid"], row["sup_start"], row["boot_id"]):
             continue
-        if row["job_pid"] is None and row["state"] == "RUNNING" and not row["ending"]:
+        if row["job_pid"] is None and row["state"] in ("RUNNING", "SUSPENDED") and not row["ending"]:
             requeue_job(state, row, now, restarts=row["restarts"], delay_s=0)
             continue
         if row["boot_id"] == procs.read_boot_id():
@@ -359,6 +359,7 @@ def requeue_job(state: State, row: Row, now: int, restarts: int, delay_s: int, h
             begin_time=now + delay_s if delay_s else part["begin_time"],
             start_time=None,
             end_time=None,
+            suspend_time=None,
             alloc=None,
             node_list="",
             exit_raw=0,

@@ -51,7 +51,8 @@ def supervise_job(conf: dict[str, Any], raw_id: int) -> None:
 
 def _claim_job(state: State, raw_id: int) -> Row | None:
     found = state.select_jobs(
-        "raw_id = ? AND sup_pid = ? AND sup_start = ? AND job_pid IS NULL AND (state = 'RUNNING' OR completing = 1)",
+        "raw_id = ? AND sup_pid = ? AND sup_start = ? AND job_pid IS NULL "
+        "AND (state IN ('RUNNING', 'SUSPENDED') OR completing = 1)",
         raw_id, os.getpid(), procs.read_start_ticks(os.getpid()),
     )  # fmt: skip
     return found[0] if found else None
@@ -90,6 +91,8 @@ def _launch_script(conf: dict[str, Any], state: State, row: Row) -> int | None:
     state.db.execute("COMMIT")
     os.write(writer, GO)
     os.close(writer)
+    if row["state"] == "SUSPENDED":  # it stops itself; whoever resumes it waits for the lock that is held here
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
     return pid
 
 
@@ -158,6 +161,8 @@ def _become_script(row: Row, path: str, words: list[str], env: dict[str, str], f
         if os.read(3, 1) != GO:
             os._exit(1)  # the supervisor died before this start was written down: somebody else will start it
         os.close(3)
+        if row["state"] == "SUSPENDED":
+            os.kill(os.getpid(), signal.SIGSTOP)
         for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):
             signal.signal(number, signal.SIG_DFL)
         signal.pthread_sigmask(signal.SIG_SETMASK, [])

@@ -8,11 +8,13 @@ import os
 import random
 import signal
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from slurm_shim.embedded import state
+from slurm_shim.embedded import procs, state
+from slurm_shim.embedded.cluster import MAIN
 from tests.slurm_shim.embedded.own_cluster import Cluster
 from tests.waiting import eventually
 
@@ -202,6 +204,44 @@ def test_a_supervisor_that_dies_before_the_script_gives_the_job_back(cluster: Cl
     cluster.run("squeue")
     assert cluster.await_end(job) == "COMPLETED|0:0"
     assert (cluster.work / "runs").read_text() == "run\n"
+
+
+def suspend_before_its_script(cluster: Cluster, job: str, pid: int) -> None:
+    """Make a held job one that runs below the supervisor PID, and was suspended before its script was launched."""
+    with contextlib.closing(cluster.database()) as db:
+        db.execute(
+            "UPDATE jobs SET state='SUSPENDED', held='', reason='None', start_time=1, suspend_time=1, "
+            "alloc='node01:1:0::1', node_list='node01', sup_pid=?, sup_start=?, boot_id=?",
+            (pid, procs.read_start_ticks(pid), procs.read_boot_id()),
+        )
+
+
+def test_a_job_suspended_before_its_script_began_is_stopped_from_the_start(cluster: Cluster) -> None:
+    job = cluster.submit("echo run >> runs", "-H", "-t", "1")
+    argv = ("sh", "-c", f"read go && exec {sys.executable} -I -S {MAIN} supervise {job}")
+    supervisor = subprocess.Popen(argv, env=cluster.env, stdin=subprocess.PIPE, bufsize=0)
+    try:
+        suspend_before_its_script(cluster, job, supervisor.pid)
+        assert supervisor.stdin is not None
+        supervisor.stdin.write(b"go\n")
+        eventually(lambda: (procs.read_stat(cluster.row(job)["job_pid"] or 0) or "?")[0] == "T" or None)
+        assert cluster.state(job) == "SUSPENDED|None"
+        assert not (cluster.work / "runs").exists()
+        cluster.out("scontrol", "resume", job)
+        assert cluster.await_end(job) == "COMPLETED|0:0"
+        assert (cluster.work / "runs").read_text() == "run\n"
+    finally:
+        supervisor.kill()
+        supervisor.communicate()
+
+
+def test_a_suspended_job_whose_supervisor_dies_before_the_script_is_given_back(cluster: Cluster) -> None:
+    job = cluster.submit("echo run >> runs", "-H")
+    suspend_before_its_script(cluster, job, 99999999)
+    cluster.run("squeue")
+    assert cluster.await_end(job) == "COMPLETED|0:0"
+    assert (cluster.work / "runs").read_text() == "run\n"
+    assert cluster.row(job)["suspend_time"] is None
 
 
 def test_commands_killed_at_any_moment_lose_and_double_nothing(cluster: Cluster) -> None:
