@@ -21,6 +21,7 @@ from tests.bench import (
     exports,
     memory,
     page,
+    peers,
     queue,
     readers,
     reports,
@@ -39,6 +40,7 @@ from tests.bench.simulations import following, merge, task_posts
 BENCHES: tuple[Bench, ...] = (
     *answers.BENCHES,
     *submission.BENCHES,
+    *peers.BENCHES,
     *sweeps.BENCHES,
     *embedded.BENCHES,
     *rows.BENCHES,
