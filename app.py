@@ -77,6 +77,7 @@ from http_server.problems import (
     UnknownPath,
     WrongRange,
     check_head,
+    find_body_length,
 )
 from http_server.starting import shorten_traceback
 from http_server.ways import Way, find_way, remember_way
@@ -303,7 +304,7 @@ class Call:
     endpoint: Endpoint | None = None
     cors = access.NOT_SHARED
     arguments: Data | None = None  # checked parameters
-    has_unread = is_socket = is_endless = False
+    has_unread, is_socket, is_endless, left_bytes = False, False, False, -1  # of the body, where its length is known
     prefix = "http.response"  # of messages of an answer
     # What is found out while it is answered.
     uid: int | None = None  # of the process that calls, where that is known
@@ -334,7 +335,7 @@ class Call:
         self.path_params: Mapping[str, str] = {}
         # Not every server takes away the blanks behind a value.
         self.headers: dict[bytes, bytes] = {name: value.rstrip(b" \t") for name, value in scope["headers"]}
-        # Whether some of the body may still be on its way.
+        self.left_bytes = find_body_length(self.headers)
         self.has_unread = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
         self.method: str = scope.get("method", "")
         self.is_socket = scope["type"] == "websocket"
@@ -390,7 +391,8 @@ class Call:
     async def receive(self) -> Message:
         """Receive a piece of the body, or that the client has gone."""
         message = await self.receive_message()
-        if not message.get("more_body"):
+        self.left_bytes -= len(message.get("body", b""))
+        if not message.get("more_body") or not self.left_bytes:  # some servers say in one more message that it is whole
             self.has_unread = False
         return message
 
@@ -729,9 +731,9 @@ async def send_body(call: Call, status: int, headers: list[tuple[bytes, bytes]],
 
 def has_version(call: Call, etag: bytes) -> bool:
     """Return whether the client has this version, as If-None-Match says."""
-    given = call.headers.get(b"if-none-match")
-    if given is None or call.method not in ("GET", "HEAD"):
+    if b"if-none-match" not in call.headers or call.method not in ("GET", "HEAD"):
         return False
+    given = b",".join(value for name, value in call.scope["headers"] if name == b"if-none-match")
     known = [tag.strip().removeprefix(b"W/") for tag in given.split(b",")]
     return etag in known or b"*" in known
 
@@ -847,7 +849,7 @@ async def receive_pieces(call: Call) -> AsyncIterator[bytes]:
             raise TooSlow from None
         if message["type"] == "http.disconnect":
             raise BrokenBody
-        is_whole = not message.get("more_body")
+        is_whole = not message.get("more_body") or not call.left_bytes
         small += len(message.get("body", b"")) < SMALL_BYTES
         if small > SMALL_PIECES:
             raise BrokenBody(f"More than {SMALL_PIECES} pieces of the body have less than {SMALL_BYTES} bytes")

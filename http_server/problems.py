@@ -98,3 +98,10 @@ def check_head(scope: Mapping[str, Any]) -> None:
     size_bytes = len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])
     if size_bytes + sum(len(name) + len(value) + 4 for name, value in scope["headers"]) > HEAD_BYTES:
         raise HeadTooLarge(f"The head of the request is larger than {HEAD_BYTES} bytes")
+
+
+def find_body_length(headers: Mapping[bytes, bytes]) -> int:
+    """Return how many bytes the body has; -1 where its head does not say."""
+    length = headers.get(b"content-length", b"")
+    is_known = b"transfer-encoding" not in headers and length.isdigit() and len(length) < 19
+    return int(length) if is_known else -1

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from app import PIECE_BYTES, Call
+from app import PIECE_BYTES, Call, has_version, read_body
 from store.contract import dump_contract
 from tests.app_client import Client, serving
 from tests.contract_judge import CONTRACT
@@ -406,3 +406,25 @@ def test_a_large_answer_is_handed_over_in_pieces(method: str, size: int) -> None
     assert b"".join(message["body"] for message in sent) == (b"" if method == "HEAD" else body)
     assert all(len(message["body"]) <= PIECE_BYTES for message in sent)
     assert [message.get("more_body", False) for message in sent] == [True] * (len(sent) - 1) + [False]
+
+
+def test_the_end_of_a_body_of_known_length_is_not_waited_for() -> None:
+    """What a server says in one more message, that the body is whole, may never come."""
+    pieces = [b'{"a"', b": 1}"]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": pieces.pop(0), "more_body": True}
+
+    headers = [(b"content-length", b"8"), (b"content-type", b"application/json")]
+    scope = {"type": "http", "method": "PUT", "path": "/", "headers": headers}
+    call = Call(scope, receive, None)  # type: ignore[arg-type]
+    assert asyncio.run(read_body(call, 100, "application/json")) == b'{"a": 1}'
+    assert not call.has_unread
+
+
+@pytest.mark.parametrize(("last", "is_known"), [(b'"c", W/"b"', True), (b'"c"', False)])
+def test_several_headers_if_none_match_are_one_list(last: bytes, is_known: bool) -> None:
+    """RFC 9110 5.3: the order of two headers of a list is that of one."""
+    for headers in ([b'"a"', last], [last, b'"a"']):
+        scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"if-none-match", tag) for tag in headers]}
+        assert has_version(Call(scope, None, None), b'"b"') is is_known  # type: ignore[arg-type]
