@@ -25,7 +25,7 @@ from typing import Any
 
 from slurm_shim.starting.calls import Call, Reply
 from slurm_shim.starting.shells import SHELLS, make_key, read_identity
-from slurm_shim.starting.starts import ROOM, STARVED, StartError, describe, start_program, wait_for_end
+from slurm_shim.starting.starts import ROOM, STARVED, ProgramNotBegun, describe, start_program, wait_for_end
 
 PIECE_BYTES = 65_536
 MOST_FDS = 5
@@ -126,7 +126,7 @@ def run_program(request: dict[str, Any], given: list[int], call: Call) -> Reply:
     key, identity = make_key(request, given[3:]), read_identity(request["program"])
     try:
         started = start_program(request, given[:3], given[3:])
-    except StartError as error:
+    except ProgramNotBegun as error:
         return error.kind, str(error), error.is_running
     call.note_start(started.pid)
     close_all(given)  # who reads what it prints waits until nobody has it open

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from slurm_shim.starting.calls import Call, Reply
-from slurm_shim.starting.starts import STARVED, StartError, start_program, wait_for_end
+from slurm_shim.starting.starts import STARVED, ProgramNotBegun, start_program, wait_for_end
 
 SHELL = "/bin/sh"
 # So many shells are kept, for so long after a call; one that holds a descriptor keeps a lock held, which is waited for.
@@ -43,7 +43,7 @@ class Shell:
     """
 
     def __init__(self, key: Key, request: dict[str, Any], held: Sequence[int]) -> None:
-        """Start it; raise StartError or one of STARVED."""
+        """Start it; raise ProgramNotBegun or one of STARVED."""
         self.key, self.idle_until = key, 0.0
         with contextlib.ExitStack() as ours, contextlib.ExitStack() as theirs:
             its_input, self._typed = open_pipe(theirs, ours)
@@ -146,7 +146,7 @@ class Shells:
                 threading.Thread(target=self._end_idle, daemon=True).start()
                 self._is_watched = True
             return Shell(key, request, held)
-        except (StartError, *STARVED):
+        except (ProgramNotBegun, *STARVED):
             with self._changed:
                 self._count -= 1
             return None

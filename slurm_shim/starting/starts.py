@@ -26,7 +26,7 @@ STARVED = (OSError, RuntimeError, MemoryError)
 TURN_S = 0.2  # for so long at most a start waits for another
 
 
-class StartError(Exception):
+class ProgramNotBegun(Exception):
     """A program did not start: it is "unfit" to be run, or it "failed"."""
 
     def __init__(self, kind: str, error: Exception, is_running: bool = False) -> None:
@@ -35,7 +35,7 @@ class StartError(Exception):
 
 
 def start_program(request: dict[str, Any], files: Sequence[Any], held: Sequence[int]) -> Any:
-    """Start a program as the head of a group; raise StartError.
+    """Start a program as the head of a group; raise ProgramNotBegun.
 
     `files` are descriptors of its standard input, output and error.
     """
@@ -59,14 +59,14 @@ def start_program(request: dict[str, Any], files: Sequence[Any], held: Sequence[
                 _bg_exc=False,
             )
     except sh.CommandNotFound as error:
-        raise StartError("unfit", error) from None
+        raise ProgramNotBegun("unfit", error) from None
     except (sh.ForkException, *STARVED) as error:
         gc.enable()  # which sh leaves disabled when it fails halfway
         # No thread could be started for a program that runs already.
         is_unfit, is_running = isinstance(error, sh.ForkException), isinstance(error, RuntimeError)
         if is_unfit:
             release_unfit(error)
-        raise StartError("unfit" if is_unfit else "failed", error, is_running) from None
+        raise ProgramNotBegun("unfit" if is_unfit else "failed", error, is_running) from None
 
 
 def release_unfit(error: BaseException) -> None:

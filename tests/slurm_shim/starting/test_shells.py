@@ -183,7 +183,7 @@ def test_nothing_is_left_of_what_cannot_be_run(tmp_path: Path) -> None:
     with Path(os.devnull).open("r+b") as null:
         before = list_descriptors_and_children()
         for _ in range(3):
-            with pytest.raises(starts.StartError) as caught:
+            with pytest.raises(starts.ProgramNotBegun) as caught:
                 starts.start_program(given, [null.fileno()] * 3, [])
             assert str(caught.value) == f"No such file or directory: '{program}'"
         assert list_descriptors_and_children() <= before, "what others have left may go meanwhile"
