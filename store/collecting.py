@@ -37,12 +37,14 @@ def pause_collecting() -> Iterator[None]:
 
 
 def freeze_new_objects() -> None:
-    """Keep from the collector what was made lately, except for garbage.
+    """Keep from the collector what was made lately, if it is much.
 
     To be called again and again while much comes: the collector itself is late where as much is freed as is made.
+    What is garbage by now is freed before: once it is kept, nothing frees it.
     """
-    gc.collect(1)
-    gc.freeze()
+    if len(gc.get_objects(generation=2)) >= FREEZE_FROM_OBJECTS:
+        gc.collect()
+        gc.freeze()
 
 
 @contextlib.contextmanager

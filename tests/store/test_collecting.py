@@ -28,11 +28,18 @@ class Node:
         self.other: object = self
 
 
-def test_what_is_new_is_kept_from_it_and_garbage_is_not() -> None:
-    kept, garbage = Node(), weakref.ref(Node())
+@pytest.mark.parametrize(("why", "many", "is_kept"), [("little", 10**6, False), ("much", 1, True)])
+def test_what_is_new_is_kept_from_it_when_it_is_much_and_old_garbage_is_not(
+    monkeypatch: pytest.MonkeyPatch, why: str, many: int, is_kept: bool
+) -> None:
+    monkeypatch.setattr(collecting, "FREEZE_FROM_OBJECTS", many)
+    kept, garbage = Node(), Node()
+    gc.collect()  # both are among the oldest now
+    gone = weakref.ref(garbage)
+    del garbage
     freeze_new_objects()
-    assert garbage() is None
-    assert not any(found is kept for found in gc.get_objects())
+    assert (gone() is None) is is_kept, why
+    assert not any(found is kept for found in gc.get_objects()) is is_kept, why
 
 
 @pytest.mark.parametrize(("why", "many", "is_kept"), [("little", 10**6, False), ("much", 1, True)])
