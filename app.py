@@ -405,10 +405,10 @@ class Call:
         return self.leaving
 
     def stop_watching(self) -> None:
-        """End what `watch_client` began, and forget it: what ended it holds the call."""
-        if self.leaving is not None:
-            self.leaving.cancel()
-            self.leaving = None
+        """End what `watch_client` began."""
+        leaving, self.leaving = self.leaving, None  # what ended it holds this call
+        if leaving is not None:
+            leaving.cancel()
 
     async def await_while_there(self, reading: Coroutine[Any, Any, Any]) -> Any:
         """Await what is read for the client; give it up when the client leaves.

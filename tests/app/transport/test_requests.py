@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import re
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -428,3 +430,22 @@ def test_several_headers_if_none_match_are_one_list(last: bytes, is_known: bool)
     for headers in ([b'"a"', last], [last, b'"a"']):
         scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"if-none-match", tag) for tag in headers]}
         assert has_version(Call(scope, None, None), b'"b"') is is_known  # type: ignore[arg-type]
+
+
+def test_nothing_of_a_call_is_left_that_was_watched_for_its_client() -> None:
+    """What the collector of cycles would have to free may be kept from it."""
+
+    async def watch() -> weakref.ref[Call]:
+        call = Call({"type": "http", "method": "GET", "path": "/", "headers": []}, asyncio.Event().wait, None)  # type: ignore[arg-type]
+        watching = call.watch_client()
+        await asyncio.wait({watching}, timeout=0)
+        call.stop_watching()
+        await asyncio.wait({watching})
+        assert watching.cancelled()
+        return weakref.ref(call)
+
+    gc.disable()
+    try:
+        assert asyncio.run(watch())() is None
+    finally:
+        gc.enable()
