@@ -304,7 +304,7 @@ class Call:
     endpoint: Endpoint | None = None
     cors = access.NOT_SHARED
     arguments: Data | None = None  # checked parameters
-    has_unread, is_socket, is_endless, left_bytes = False, False, False, -1  # of the body, where its length is known
+    has_unread = is_socket = is_endless = False
     prefix = "http.response"  # of messages of an answer
     # What is found out while it is answered.
     uid: int | None = None  # of the process that calls, where that is known
@@ -335,7 +335,7 @@ class Call:
         self.path_params: Mapping[str, str] = {}
         # Not every server takes away the blanks behind a value.
         self.headers: dict[bytes, bytes] = {name: value.rstrip(b" \t") for name, value in scope["headers"]}
-        self.left_bytes = find_body_length(self.headers)
+        self.left_bytes = find_body_length(self.headers)  # of the body; below 0 where its length is not told
         self.has_unread = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
         self.method: str = scope.get("method", "")
         self.is_socket = scope["type"] == "websocket"
@@ -735,8 +735,7 @@ def has_version(call: Call, etag: bytes) -> bool:
     if b"if-none-match" not in call.headers or call.method not in ("GET", "HEAD"):
         return False
     given = b",".join(value for name, value in call.scope["headers"] if name == b"if-none-match")
-    known = [tag.strip().removeprefix(b"W/") for tag in given.split(b",")]
-    return etag in known or b"*" in known
+    return not {etag, b"*"}.isdisjoint(tag.strip().removeprefix(b"W/") for tag in given.split(b","))
 
 
 async def send_unchanged(call: Call, headers: Headers) -> None:
