@@ -305,6 +305,7 @@ class Call:
     cors = access.NOT_SHARED
     arguments: Data | None = None  # checked parameters
     has_unread = is_socket = is_endless = False
+    left_bytes = -1  # of the body, where its length is known
     prefix = "http.response"  # of messages of an answer
     # What is found out while it is answered.
     uid: int | None = None  # of the process that calls, where that is known
@@ -335,7 +336,7 @@ class Call:
         self.path_params: Mapping[str, str] = {}
         # Not every server takes away the blanks behind a value.
         self.headers: dict[bytes, bytes] = {name: value.rstrip(b" \t") for name, value in scope["headers"]}
-        self.left_bytes = find_body_length(self.headers)  # of the body; below 0 where its length is not told
+        self.left_bytes = find_body_length(self.headers)
         self.has_unread = b"transfer-encoding" in self.headers or self.headers.get(b"content-length", b"0") != b"0"
         self.method: str = scope.get("method", "")
         self.is_socket = scope["type"] == "websocket"
@@ -392,8 +393,7 @@ class Call:
         """Receive a piece of the body, or that the client has gone."""
         message = await self.receive_message()
         self.left_bytes -= len(message.get("body", b""))
-        if not message.get("more_body") or not self.left_bytes:  # some servers say in one more message that it is whole
-            self.has_unread = False
+        self.has_unread &= bool(message.get("more_body") and self.left_bytes)  # the end may come apart, in one more
         return message
 
     def watch_client(self) -> asyncio.Task[None]:
