@@ -165,7 +165,8 @@ async def _write_body(server: Server, path: Path, head: bytearray, body: AsyncIt
     """Write all of the body into the file, piece by piece."""
     limit_bytes, begin = min(server.store.config.yaptide.results_mb, MOST_MB) * 1_000_000, 0
     await asyncio.to_thread(server.store.files.make_dirs, path.parent)
-    async for piece in body:
+    piece: bytes | None = b""  # the head may be all of it
+    while piece is not None:
         head += piece
         if begin + len(head) > limit_bytes:
             raise TooLarge(limit_bytes, "the body")
@@ -173,6 +174,7 @@ async def _write_body(server: Server, path: Path, head: bytearray, body: AsyncIt
             await server.store.files.write_at(path, begin, bytes(head))
             begin += len(head)
             head.clear()
+        piece = await anext(body, None)
     await server.store.files.write_at(path, begin, bytes(head))
 
 
