@@ -823,8 +823,7 @@ async def read_body(call: Call, limit_bytes: int, *kinds: str) -> bytes:
 
     Raises TooLarge, and MediaType when it is not declared as what it must be.
     """
-    length = call.headers.get(b"content-length")
-    if length is not None and length.isdigit() and int(length) > limit_bytes:
+    if call.left_bytes > limit_bytes:
         raise errors.TooLarge(limit_bytes, "the body")
     size_bytes, chunks = 0, []
     async for chunk in receive_pieces(call):

@@ -103,5 +103,5 @@ def check_head(scope: Mapping[str, Any]) -> None:
 def find_body_length(headers: Mapping[bytes, bytes]) -> int:
     """Return how many bytes the body has; -1 where its head does not say."""
     length = headers.get(b"content-length", b"")
-    is_known = b"transfer-encoding" not in headers and length.isdigit() and len(length) < 19
+    is_known = b"transfer-encoding" not in headers and length.isdigit() and len(length) < 21
     return int(length) if is_known else -1

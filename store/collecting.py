@@ -42,7 +42,7 @@ def freeze_new_objects() -> None:
     To be called again and again while much comes: the collector itself is late where as much is freed as is made.
     What is garbage by now is freed before: once it is kept, nothing frees it.
     """
-    if len(gc.get_objects(generation=2)) >= FREEZE_FROM_OBJECTS:
+    if _has_much():
         gc.collect()
         gc.freeze()
 
@@ -69,5 +69,10 @@ def keep_collections_short() -> Iterator[None]:
 
 
 def _freeze_survivors(phase: str, info: dict[str, Any]) -> None:
-    if (phase, info["generation"]) == ("stop", 2) and len(gc.get_objects(generation=2)) >= FREEZE_FROM_OBJECTS:
+    if (phase, info["generation"]) == ("stop", 2) and _has_much():
         gc.freeze()
+
+
+def _has_much() -> bool:
+    """Tell whether much has outlived collections."""
+    return len(gc.get_objects(generation=2)) >= FREEZE_FROM_OBJECTS

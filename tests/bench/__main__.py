@@ -21,7 +21,6 @@ from tests.bench import (
     exports,
     memory,
     page,
-    peers,
     queue,
     readers,
     reports,
@@ -29,12 +28,12 @@ from tests.bench import (
     search,
     sockets,
     store,
-    submission,
     sweeps,
     writes,
 )
 from tests.bench.figures import HEAD, Bench
 from tests.bench.large import measures
+from tests.bench.on_slurm import peers, submission
 from tests.bench.simulations import following, merge, task_posts
 
 BENCHES: tuple[Bench, ...] = (

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from tests import ROOT
 from tests.app_server import Server, free_port
+from tests.bench.exchanges import exchange
 from tests.bench.figures import Bench, Figure
 
 CONNECTIONS = 64
@@ -42,12 +43,8 @@ async def rate(port: int, path: str, seconds: float, etag: str = "") -> float:
         nonlocal got
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         while time.monotonic() < until:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
+            head, _ = await exchange(reader, writer, request)
             assert head.startswith(b"HTTP/1.1 304" if etag else b"HTTP/1.1 200"), head
-            if not etag:
-                length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-                await reader.readexactly(int(length.split(b":")[1]))
             got += 1
         writer.close()
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-import re
 import secrets
 import socket
 import statistics
@@ -17,6 +16,7 @@ from pathlib import Path
 import orjson
 
 from tests.app_server import Server
+from tests.bench.exchanges import exchange, find_length
 from tests.bench.figures import Bench, Figure
 from tests.bench.processes import memory_bytes
 from tests.bench.store import fill
@@ -72,10 +72,9 @@ async def report(port: int, seconds: float, callers: int, numbers: Iterator[int]
             body = orjson.dumps({**STATUS, "message": f"step {number // JOBS}"})
             head = f"PUT /srtslurm/api/jobs/{100_000 + number % JOBS} HTTP/1.1\r\nHost: localhost\r\n"
             begun = time.perf_counter()
-            writer.write(f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
-            answer = await reader.readuntil(b"\r\n\r\n")
+            head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+            answer, _ = await exchange(reader, writer, head.encode() + body)
             assert answer.startswith(b"HTTP/1.1 200"), answer
-            await reader.readexactly(find_length(answer))
             took.append(time.perf_counter() - begun)
         writer.close()
 
@@ -87,13 +86,6 @@ def summarize_rounds(rounds: Sequence[list[float]]) -> tuple[float, float]:
     """Summarize what was done per second, and how many ms all but the hundredth took."""
     late = statistics.median(took[int(len(took) * 0.99)] for took in rounds)
     return statistics.median(len(took) for took in rounds) / SECONDS, late * 1e3
-
-
-def find_length(head: bytes) -> int:
-    """The length of the body that follows this head."""
-    found = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
-    assert found is not None, head
-    return int(found[1])
 
 
 def start_server(store: Path) -> Server:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
-import os
 import shutil
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
-from tests.app_server import Server
+from tests.bench.exchanges import exchange
 from tests.bench.figures import Bench, Figure
+from tests.bench.on_slurm.submission import find_absent, start_before_slurm, submit_over_http
 from tests.bench.processes import read_cpu_s
-from tests.bench.submission import submit_over_http
 from tests.cluster import real
 
 JOBS, ROUNDS, ASKED, AT_ONCE = 1000, 5, 40, 4
@@ -28,12 +27,8 @@ Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWrite
 async def get(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, path: str) -> tuple[int, int]:
     """Get a path; return the status and how many bytes came."""
     more = "Host: localhost\r\nAccept: application/json\r\nConnection: keep-alive"
-    writer.write(f"GET {path} HTTP/1.1\r\n{more}\r\n\r\n".encode())
-    head = await reader.readuntil(b"\r\n\r\n")
-    said = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-    length = int(said.split(b":")[1])
-    await reader.readexactly(length)
-    return int(head.split()[1]), length
+    head, body = await exchange(reader, writer, f"GET {path} HTTP/1.1\r\n{more}\r\n\r\n".encode())
+    return int(head.split()[1]), len(body)
 
 
 async def get_often(connect: Connect, path: str) -> int:
@@ -68,15 +63,20 @@ def compare(title: str, sides: tuple[tuple[Connect, str], tuple[Connect, str]], 
     yield Figure("the same, CPU of slurmctld", "ms", *map(statistics.mean, costs))
 
 
-def start_slurmrestd(cluster: real.Cluster, socket: Path) -> subprocess.Popen[bytes]:
+@contextlib.contextmanager
+def start_slurmrestd(cluster: real.Cluster, socket: Path) -> Iterator[None]:
     """Start slurmrestd on a socket that tells it who asks."""
     environment = {"PATH": real.PATH, **cluster.env, "SLURMRESTD_SECURITY": "disable_user_check"}
     words = ["slurmrestd", "-a", "rest_auth/local", f"unix:{socket}"]
     process = subprocess.Popen(words, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    while not socket.exists():
-        assert process.poll() is None, "slurmrestd has ended"
-        time.sleep(0.1)
-    return process
+    try:
+        while not socket.exists():
+            assert process.poll() is None, "slurmrestd has ended"
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        process.wait()
 
 
 async def find_version(connect: Connect) -> str:
@@ -93,22 +93,12 @@ async def find_version(connect: Connect) -> str:
 
 def measure_peers(folder: Path) -> Iterator[Figure]:
     """Compare with slurmrestd, on a real SLURM that is started for it."""
-    absent = real.missing() or (["slurmrestd"] if shutil.which("slurmrestd", path=real.PATH) is None else [])
-    if absent := absent or (["the right to start it (root)"] if os.geteuid() else []):
+    if absent := find_absent() or (["slurmrestd"] if shutil.which("slurmrestd", path=real.PATH) is None else []):
         print(f"slurmrestd is not measured: no {', '.join(absent)} here")
         return
-    place = Path(tempfile.mkdtemp(prefix="bench-"))  # of a short name, and one that munged may enter
-    place.chmod(0o755)
-    cluster = real.Cluster(place / "slurm", nodes=1)
-    server: Server | None = None
-    peer = None
-    try:
-        cluster.up(want_install=False)
-        server = Server(folder / "store", "slurm", PATH=real.PATH, **cluster.env)
-        server.start()
-        port, socket = server.port, place / "slurmrestd"
+    with start_before_slurm(folder / "store") as (server, cluster):
+        port, socket = server.port, cluster.dir / "slurmrestd"
         submit_over_http(server, JOBS, AT_ONCE)
-        peer = start_slurmrestd(cluster, socket)
 
         async def connect_ours() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             return await asyncio.open_connection("127.0.0.1", port)
@@ -116,23 +106,16 @@ def measure_peers(folder: Path) -> Iterator[Figure]:
         async def connect_peer() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             return await asyncio.open_unix_connection(socket, limit=1 << 20)
 
-        at = f"/slurm/{asyncio.run(find_version(connect_peer))}"
-        controller = json.loads((cluster.dir / "pids" / "slurmctld").read_text())["pid"]
         job = server.http.get("/api/jobs").json()[0]["job_id"]
-        for title, ours, theirs in (
-            (f"list of {JOBS:,} jobs : slurmrestd", "/api/jobs", f"{at}/jobs"),
-            ("one job : slurmrestd", f"/api/jobs/{job}", f"{at}/job/{job}"),
-            ("nodes : slurmrestd", "/api/v1/nodes", f"{at}/nodes"),
-        ):
-            yield from compare(title, ((connect_ours, ours), (connect_peer, theirs)), controller)
-    finally:
-        if peer is not None:
-            peer.terminate()
-            peer.wait()
-        if server is not None and server.process is not None:
-            server.end()  # none of its jobs runs
-        cluster.down()
-        shutil.rmtree(place, ignore_errors=True)
+        controller = json.loads((cluster.dir / "pids" / "slurmctld").read_text())["pid"]
+        with start_slurmrestd(cluster, socket):
+            at = f"/slurm/{asyncio.run(find_version(connect_peer))}"
+            for title, ours, theirs in (
+                (f"list of {JOBS:,} jobs : slurmrestd", "/api/jobs", f"{at}/jobs"),
+                ("one job : slurmrestd", f"/api/jobs/{job}", f"{at}/job/{job}"),
+                ("nodes : slurmrestd", "/api/v1/nodes", f"{at}/nodes"),
+            ):
+                yield from compare(title, ((connect_ours, ours), (connect_peer, theirs)), controller)
 
 
 BENCHES = (Bench("peers", "lists and one job beside slurmrestd, in front of the same real SLURM", measure_peers),)

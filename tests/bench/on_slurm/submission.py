@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import os
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from slurm_shim import parse
 from tests.app_server import Server
+from tests.bench.exchanges import exchange
 from tests.bench.figures import Bench, Figure
 from tests.bench.processes import read_cpu_s, read_tree_cpu_s
 from tests.cluster import real
@@ -57,10 +59,7 @@ async def post(port: int, requests: list[bytes], at_once: int) -> None:
     async def post_in_turn() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for request in left:
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            answer = await reader.readexactly(int(length.split(b":")[1]))
+            head, answer = await exchange(reader, writer, request)
             assert head.startswith(b"HTTP/1.1 201"), head + answer
         writer.close()
 
@@ -123,28 +122,39 @@ def compare_submissions(server: Server, environment: dict[str, str], when: str) 
     subprocess.run(["scancel", "--name=raw"], env=environment, check=True, stdin=subprocess.DEVNULL)
 
 
-def measure_submissions(folder: Path) -> Iterator[Figure]:
-    """Compare submissions on a real SLURM that is started for it."""
-    if absent := real.missing() or (["the right to start it (root)"] if os.geteuid() else []):
-        print(f"submissions are not measured: no {', '.join(absent)} here")
-        return
+def find_absent() -> list[str]:
+    """What a real SLURM needs that is not here."""
+    return real.missing() or (["the right to start it (root)"] if os.geteuid() else [])
+
+
+@contextlib.contextmanager
+def start_before_slurm(store: Path) -> Iterator[tuple[Server, real.Cluster]]:
+    """Start a server in front of a real SLURM that is started for it."""
     place = Path(tempfile.mkdtemp(prefix="bench-"))  # of a short name, and one that munged may enter
     place.chmod(0o755)
     cluster = real.Cluster(place / "slurm", nodes=1)
     server: Server | None = None
     try:
         cluster.up(want_install=False)
-        environment = {"PATH": real.PATH, "HOME": "/root", **cluster.env}
-        server = Server(folder / "store", "slurm", PATH=real.PATH, **cluster.env)
-        server.start()
-        yield from compare_submissions(server, environment, "no open jobs")
-        submit_over_http(server, MANY, AT_ONCE)
-        yield from compare_submissions(server, environment, f"{MANY:,} open")
+        server = Server(store, "slurm", PATH=real.PATH, **cluster.env)
+        yield server.start(), cluster
     finally:
         if server is not None and server.process is not None:
             server.end()  # none of its jobs runs
         cluster.down()
         shutil.rmtree(place, ignore_errors=True)
+
+
+def measure_submissions(folder: Path) -> Iterator[Figure]:
+    """Compare submissions on a real SLURM that is started for it."""
+    if absent := find_absent():
+        print(f"submissions are not measured: no {', '.join(absent)} here")
+        return
+    with start_before_slurm(folder / "store") as (server, cluster):
+        environment = {"PATH": real.PATH, "HOME": "/root", **cluster.env}
+        yield from compare_submissions(server, environment, "no open jobs")
+        submit_over_http(server, MANY, AT_ONCE)
+        yield from compare_submissions(server, environment, f"{MANY:,} open")
 
 
 def measure_idle_ms(pid: int) -> float:
@@ -208,10 +218,8 @@ async def get_all(port: int, paths: list[str], at_once: int) -> None:
     async def get_in_turn() -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         for path in left:
-            writer.write(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
-            head = await reader.readuntil(b"\r\n\r\n")
-            length = next(line for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:"))
-            answer = await reader.readexactly(int(length.split(b":")[1]))
+            request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            head, answer = await exchange(reader, writer, request.encode())
             assert head.startswith(b"HTTP/1.1 200") and b"COMPLETED" in answer, head + answer
         writer.close()
 
