@@ -366,7 +366,7 @@ ENDS = (
         "a death by signal",
         submit("-o /dev/null --wrap 'kill -9 $$'"),
         await_end("<a>", "FAILED", "0:9"),
-        Do("squeue -h -t all -j <a> -O State:|,exit_code:|", "FAILED|9|"),
+        Until("squeue -h -t all -j <a> -O State:|,exit_code:|", "FAILED|9|"),
     ),
     row(
         "the raw status in the queue is that of wait(2)",

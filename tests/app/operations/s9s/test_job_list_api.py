@@ -58,7 +58,8 @@ def test_lists(client: Client, jobs: dict[str, str], why: str, asked: dict[str, 
 
 
 def test_a_job_that_waits_says_why(client: Client, jobs: dict[str, str]) -> None:
-    (row,) = list_jobs(client, filter="name=list_small")
+    """A job is listed as submitted at once; why it waits is known once the queue was asked."""
+    (row,) = eventually(lambda: [row for row in list_jobs(client, filter="name=list_small") if row["reason"]])
     assert row["reason"].startswith("JobHeld") and row["reason_text"].startswith("is held by")
 
 
