@@ -32,6 +32,8 @@ TWO_JOBS = "name: two\njobs:\n  - {name: a, command: 'true'}\n  - {name: b, comm
 FLOW = {"store/workflows/flow.yaml": WORKFLOW}
 TWO = {"store/workflows/two.yaml": TWO_JOBS}
 SWEEP_UID = "0123456789ab8def8123abcd"
+# A row that is shown again within this is of the same job.
+AGAIN_S = 60
 
 
 class Slurm(pretended.Cluster):
@@ -85,7 +87,15 @@ class World:
         return self.server.cluster
 
     async def show_queue(self, *rows: Job) -> None:
-        """Let the queue have these jobs from now on, and the server see it."""
+        """Let the queue have these jobs from now on, and the server see it.
+
+        One that is shown again was submitted when it was, though its row is made anew in another second.
+        """
+        shown = {row["job_id"]: row["submit_time"] for row in self.slurm.rows}
+        for row in rows:
+            before, at = shown.get(row["job_id"]), row["submit_time"]
+            if before is not None and at is not None and before < at < before + AGAIN_S:
+                row["submit_time"] = before
         self.slurm.failure, self.slurm.rows = None, list(rows)
         await self.cluster.snapshot.refresh()
 
