@@ -213,12 +213,9 @@ def test_the_key_of_a_deleted_simulation_is_used_up(client: Client) -> None:
 
 def await_end(client: Client, job_id: str) -> dict[str, Any]:
     """Await the end of a simulation; return its state."""
-
-    def find_end() -> dict[str, Any] | None:
-        found: dict[str, Any] = client.get(f"/jobs?job_id={job_id}").json()
-        return found if find(client, job_id).settled_at is not None else None
-
-    return eventually(find_end, 60, f"simulation {job_id} is over")  # type: ignore[return-value]
+    eventually(lambda: find(client, job_id).settled_at is not None, 60, f"simulation {job_id} is over")
+    found: dict[str, Any] = client.get(f"/jobs?job_id={job_id}").json()
+    return found
 
 
 def test_from_the_submission_to_the_results(client: Client) -> None:
