@@ -71,6 +71,12 @@ class Server:
         self.process = None
         return status
 
+    def end_alone(self) -> None:
+        """End the server and leave its jobs as they are; nothing where it has not started or has ended."""
+        if self.process is not None:
+            self.end()
+        self.http.close()
+
     def close(self) -> None:
         """End the jobs, then the server, also where the jobs do not end."""
         if self.process is not None and self.process.poll() is None:

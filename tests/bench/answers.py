@@ -107,10 +107,7 @@ def measure_answers(folder: Path) -> Iterator[Figure]:
         if bare is not None:
             bare.terminate()
             bare.wait()
-        # Nothing of these jobs runs, so none needs to be ended.
-        if server.process is not None:
-            server.end()
-        server.http.close()
+        server.end_alone()
 
 
 def measure_start(folder: Path) -> Iterator[Figure]:

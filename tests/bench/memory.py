@@ -61,9 +61,7 @@ def measure_memory(folder: Path) -> Iterator[Figure]:
                 server.http.get(path)
         yield Figure("after all jobs changed three times", "MB", read_mb(server))
     finally:
-        if server.process is not None:
-            server.end()
-        server.http.close()
+        server.end_alone()
 
 
 BENCHES = (Bench("memory", "memory of a server, empty and for each job of the queue", measure_memory),)

@@ -144,9 +144,7 @@ def serving_queue(folder: Path, jobs: int, changes: int, log: Path) -> Iterator[
 
 def end_server(server: Server) -> None:
     """End the server; none of its jobs runs."""
-    if server.process is not None:
-        server.end()
-    server.http.close()
+    server.end_alone()
 
 
 @contextmanager

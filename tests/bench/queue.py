@@ -162,9 +162,7 @@ def measure_pages(folder: Path) -> Iterator[Figure]:
         if bare is not None:
             bare.terminate()
             bare.wait()
-        if server.process is not None:
-            server.end()
-        server.http.close()
+        server.end_alone()
 
 
 BENCHES = (

@@ -45,10 +45,7 @@ def measure_sweep(folder: Path, cells: int = CELLS) -> Iterator[Figure]:
             time.sleep(0.5)
         yield from describe_marks(marks, cells, bare)
     finally:
-        # Nothing of these jobs runs, so none needs to be ended.
-        if server.process is not None:
-            server.end()
-        server.http.close()
+        server.end_alone()
 
 
 def describe_marks(marks: list[tuple[int, float, float, float]], cells: int, bare: float) -> Iterator[Figure]:

@@ -139,8 +139,8 @@ def start_before_slurm(store: Path) -> Iterator[tuple[Server, real.Cluster]]:
         server = Server(store, "slurm", PATH=real.PATH, **cluster.env)
         yield server.start(), cluster
     finally:
-        if server is not None and server.process is not None:
-            server.end()  # none of its jobs runs
+        if server is not None:
+            server.end_alone()  # none of its jobs runs
         cluster.down()
         shutil.rmtree(place, ignore_errors=True)
 
@@ -182,9 +182,7 @@ def measure_open_jobs(folder: Path) -> Iterator[Figure]:
         yield Figure(f"own CPU of an idle second, {MANY:,} open jobs : none", "ms", idle[1], max(idle[0], 1), None)
         yield Figure(f"own CPU of a submit, {MANY:,} open jobs : none", "ms", submits[1], submits[0], 1.5, is_most=True)
     finally:
-        if server.process is not None:
-            server.end()
-        server.http.close()
+        server.end_alone()
 
 
 # --- look-ups of jobs that others submitted --------------------------------------------------------------------------
@@ -250,9 +248,7 @@ def measure_foreign(folder: Path) -> Iterator[Figure]:
             note=f"{calls:.1f} calls of sacct, of 50 ms each",
         )  # fmt: skip
     finally:
-        if server.process is not None:
-            server.end()
-        server.http.close()
+        server.end_alone()
 
 
 BENCHES = (

@@ -91,9 +91,9 @@ class World:
 
         One that is shown again was submitted when it was, though its row is made anew in another second.
         """
-        shown = {row["job_id"]: row["submit_time"] for row in self.slurm.rows}
+        submitted_at = {row["job_id"]: row["submit_time"] for row in self.slurm.rows}
         for row in rows:
-            before, at = shown.get(row["job_id"]), row["submit_time"]
+            before, at = submitted_at.get(row["job_id"]), row["submit_time"]
             if before is not None and at is not None and before < at < before + AGAIN_S:
                 row["submit_time"] = before
         self.slurm.failure, self.slurm.rows = None, list(rows)
