@@ -427,7 +427,7 @@ def write_files(files: Files, folder: str, contents: Contents) -> None:
 
 def _make_folder(files: Files, name: str, folder: str) -> bool:
     """Make a folder of a job; return whether the job can use it."""
-    files.make_dirs(Path(folder))
+    files.make_dirs(Path(folder), is_synced=False)  # it is with the record of its job
     return os.access(folder, os.X_OK if name == "work_dir" else os.W_OK | os.X_OK)
 
 

@@ -5,6 +5,7 @@ What SLURM says stands beside what we remember. `cluster` is the name of a clust
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Coroutine, Mapping
@@ -379,10 +380,12 @@ async def submit_job(
     if isinstance(cluster, RemoteCluster):  # whose home may be known only now
         work_dir = await workdirs.choose_workdir(server, cluster, body.get("mount_name"), record_id)
     async with server.locks.hold(Key("job", record_id)):
-        if record_id in server.store.jobs:
-            record = server.store.jobs.get(record_id)
-            requests.refuse_other_request(record, wanted)
-            record = await adopt_taken_job(server, record)
+        before = find_record(server, record_id)
+        if before is not None:
+            requests.refuse_other_request(before, wanted)
+            record = await adopt_taken_job(server, before)
+            await server.store.jobs.put(record_id, record)
+            server.store.intents.settle(record_id)
         else:
             server.notifications.check_request(body)
             given = {"cluster": cluster.name, "user": caller.name, "request_hash": wanted, "script": script}
@@ -393,12 +396,18 @@ async def submit_job(
             )
             record = record.model_copy(update=dict(wish.kept))
             record.options = dict(wish.options or {"job_name": batch.to_job_name(record.name)})
-        await server.store.jobs.put(record_id, record)
+            await server.store.intents.note(record_id, record)
         record = record if record.job_id else await hand_over_job(server, record, needs, make_line)
         await server.notifications.subscribe_requested(
             "job", record.job_id or "", body, record.intended_at, record.cluster
         )
         return record
+
+
+def find_record(server: Server, record_id: str) -> JobRecord | None:
+    """Find the record of a submission, also one that has no file yet."""
+    found: Any = server.store.intents.pending.get(record_id)
+    return server.store.jobs.get(record_id) if record_id in server.store.jobs else found
 
 
 async def adopt_taken_job(server: Server, record: JobRecord) -> JobRecord:
@@ -421,7 +430,7 @@ async def adopt_taken_job(server: Server, record: JobRecord) -> JobRecord:
 async def hand_over_job(server: Server, record: JobRecord, needs: Needs, make_line: MakeLine | None) -> JobRecord:
     """Call sbatch for the record; return it with its job.
 
-    A record whose job is refused is deleted.
+    A record whose job is refused is dropped. Where SLURM may have taken it, the record stays for the loop to settle.
     """
     options = {**record.options, "comment": record.tag}
     missing = batch.build_missing_options(record.script or "", record.work_dir or "")
@@ -433,9 +442,13 @@ async def hand_over_job(server: Server, record: JobRecord, needs: Needs, make_li
         submitted_at = to_rfc3339(time.time())
         script = batch.require_folder(record.script or "", record.work_dir or "", "chdir" in options)
         job_id = await cluster.sbatch(script, {**options, **missing}, row, needs)
-    except slurm_errors.SlurmError as problem:
-        if not getattr(problem, "uncertain", False):
-            await server.store.jobs.delete(record.id)
+    except BaseException as problem:
+        if not isinstance(problem, slurm_errors.SlurmError) or getattr(problem, "uncertain", False):
+            await write_pending_record(server, record.id)
+        else:
+            server.store.intents.settle(record.id)
+            if record.id in server.store.jobs:
+                await server.store.jobs.delete(record.id)
         raise
     record = record.model_copy(update={"job_id": job_id, "state": "PENDING", "submitted_at": submitted_at})
     # With what is known of the job already, which would be written next.
@@ -443,8 +456,26 @@ async def hand_over_job(server: Server, record: JobRecord, needs: Needs, make_li
     record = records.follow_record(record, *lookups, time.time()) or record
     line = make_line(int(job_id), is_synced=False) if make_line else None  # as all lines of what is not only a report
     await server.store.jobs.put(record.id, record, line=line)
+    server.store.intents.settle(record.id)
     settle_record(server, record.id)
     return record
+
+
+async def write_pending_records(server: Server) -> None:
+    """Write the records of submissions that have ended without a file."""
+    for record_id in list(server.store.intents.pending):
+        if not server.locks.is_held(Key("job", record_id)):
+            async with server.locks.hold(Key("job", record_id)):
+                await write_pending_record(server, record_id)
+
+
+async def write_pending_record(server: Server, record_id: str) -> None:
+    """Write a record that has no file yet.
+
+    Where the disk refuses it stays pending.
+    """
+    with contextlib.suppress(errors.StoreError):
+        await server.store.intents.write(record_id)
 
 
 def settle_record(server: Server, record_id: str) -> None:

@@ -107,6 +107,7 @@ async def check_disk_forever(server: Server) -> None:
             for folder in failing:
                 with contextlib.suppress(StoreError):
                     await files.check_folder(folder, bytes(PROBE_BYTES))
+        await jobs.write_pending_records(server)
         await server.audit.record_loss()
         pause_s = min(2 * pause_s, LONGEST_PROBE_S) if files.failure else PROBE_S
 

@@ -23,6 +23,7 @@ from store.disk import archive, owners
 from store.disk.entries import FileEntry, FindWarnings, Parse, Summary
 from store.disk.files import FOLDER_MODE, Files
 from store.disk.folders import Folder, ProblemListener
+from store.disk.intents import Intents
 from store.disk.kept.checkpoint import Checkpoint
 from store.disk.locks import LOCK_NAME, WAIT_S, Lock, acquire_lock
 from store.disk.reading import read_file
@@ -42,7 +43,8 @@ log = logging.getLogger("sluice.store")
 
 EXAMPLES = Path(__file__).parent / "examples"
 # Folders that are made but not watched: append-only records, the runs' work directories, the embedded cluster's state.
-UNWATCHED = ("audit", "work", "cluster", "streams", "samples")
+UNWATCHED = ("audit", "intents", "work", "cluster", "streams", "samples")
+ARCHIVED = [kind.name for kind in KINDS if kind.is_archived]
 SIMULATORS = "simulators"
 YAML_MEMORY = ".cache/yaml"
 CHECKPOINTS = ".cache"
@@ -151,8 +153,8 @@ class Store:
         self.folders += self.single.values()
         self.problem_listeners: list[ProblemListener] = []
         self.noted_problems: dict[str, dict[str, Any]] = {}  # by path
-        archived = [self.by_kind[kind.name] for kind in KINDS if kind.is_archived]
-        self.archive = archive.Archive(self.join_path("archive"), self.files, *archived)
+        self.archive = archive.Archive(self.join_path("archive"), self.files, *map(self.by_kind.__getitem__, ARCHIVED))
+        self.intents = Intents(self.jobs, self.join_path("intents"), self.files)
         self.checkpoints = {kind.folder: self._make_checkpoint(kind) for kind in KINDS if kind.facts}
 
     def _make_checkpoint(self, kind: Kind) -> Checkpoint:
@@ -364,6 +366,7 @@ class Store:
                 owners.check_folder(path)
                 self.files.remove_temporaries(path)
             owners.check_entries(self.join_path("cluster"))  # scripts that wait there are started
+            self.intents.restore()
             self._load()
         except BaseException as error:
             self.lock.release()
@@ -396,6 +399,7 @@ class Store:
             self.watch = None
         for folder in self.folders:
             await folder.close()
+        await self.intents.close()
         for checkpoint in self.checkpoints.values():
             if len(checkpoint) >= SAVE_FROM_ROWS:
                 await asyncio.to_thread(checkpoint.save)

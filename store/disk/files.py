@@ -67,6 +67,7 @@ class Files:
         self.ops = ops
         self.batches = Batches(self._commit_wanted, self._remove_backup)
         self.backups: list[str] = []  # of what was replaced, to be removed: see `commit`
+        self._unsynced: set[Path] = set()  # folders with new ones in them, which are fsynced with the next commit
         self.failures: dict[Path, str] = {}  # why the last write to a folder of the store failed
         self.find_loss: Callable[[], str | None] = lambda: None  # why the store is not the locked one any more
 
@@ -236,31 +237,32 @@ class Files:
                 with contextlib.suppress(OSError):
                     remove(path)
 
-    def make_dirs(self, path: Path) -> None:
+    def make_dirs(self, path: Path, *, is_synced: bool = True) -> None:
         """Make the folder and its missing parents; raise Denied.
 
-        In the store durably and private; elsewhere as the umask and the parent (setgid, ACL) say.
+        In the store durably and private; elsewhere as the umask and the parent (setgid, ACL) say. One that is not
+        `is_synced` is on disk with what is committed next.
         """
         self.require_store(path)
         try:
             if not path.is_dir():
-                self._make_dir(path)
+                self._make_dir(path, is_synced)
         except OSError as cause:
             error = from_os_error(cause, f"make the folder {self.display_path(path)}")
             if self.is_own(path) and path != self.root:
                 self._note_outcome(self.root / path.relative_to(self.root).parts[0], error)
             raise error from cause
 
-    def _make_dir(self, folder: Path, more_tries: int = 3) -> None:
+    def _make_dir(self, folder: Path, is_synced: bool, more_tries: int = 3) -> None:
         try:
             self.ops.mkdir(folder, FOLDER_MODE if self.is_own(folder) else SHARED_FOLDER_MODE)
             if self.is_own(folder):
-                self._sync_folder(folder.parent)
+                self._sync_folder(folder.parent) if is_synced else self._unsynced.add(folder.parent)
         except FileNotFoundError:
             if not more_tries:
                 raise
             self.make_dirs(folder.parent)  # it is missing too, or somebody removed it, as it was empty, meanwhile
-            self._make_dir(folder, more_tries - 1)
+            self._make_dir(folder, is_synced, more_tries - 1)
         except FileExistsError:
             if not folder.is_dir():
                 raise Denied(f"{self.display_path(folder)} is not a folder") from None
@@ -351,6 +353,9 @@ class Files:
         if not any(line.is_synced for added in logs.values() for line in added):  # they wait for no disk
             run_in_turn(appends)
             appends = []
+        with contextlib.suppress(KeyError):
+            while True:
+                folders.setdefault(self._unsynced.pop(), [])
         run([*appends, *(partial(self._settle_folder, folder, placed) for folder, placed in folders.items())])
         self._retract_lines(changes, logs)
         for change in changes:

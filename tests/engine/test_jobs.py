@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import inspect
+import threading
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import orjson
 import pytest
@@ -16,9 +19,11 @@ from engine.queue import output
 from slurm_shim.errors import SlurmRefused, SlurmUnreachable
 from store import access
 from store.documents import JobRecord
-from store.errors import Denied, Invalid, NotFound
+from store.errors import Denied, Invalid, NotFound, StoreFull
 from store.indexes.bodies import Answer
+from store.kinds import Key
 from tests.engine.servers.pretended import CALLER, HERE, Slurm, open_server
+from tests.faulty_disk import Faulty
 from tests.pretended import asynchronous, job
 
 BODY = {"name": "my job", "script_content": "#!/bin/bash\ntrue\n", "mount_name": None, "notify": False}
@@ -74,6 +79,80 @@ async def test_a_job_whose_answer_was_lost_is_adopted(tmp_path: Path) -> None:
         await world.show_queue(job("55", comment=world.store.jobs.get("j").tag))
         assert (await jobs.submit_job(world.server, BODY, "j", CALLER)).job_id == "55"
         assert world.slurm.submitted == [], "it is not submitted again"
+
+
+@asynchronous
+async def test_a_job_is_written_down_before_sbatch_is_called(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        seen: list[str] = []
+        submit = world.slurm.sbatch
+
+        def look_and_submit(*given: Any) -> str:
+            (log,) = (world.store.root / "intents").iterdir()
+            seen.append(log.read_text())
+            return submit(*given)
+
+        with patch.object(world.slurm, "sbatch", look_and_submit):
+            found = await jobs.submit_job(world.server, BODY, "j", CALLER)
+        assert found.tag is not None and found.tag in seen[0] and not world.store.intents.pending
+        assert world.store.jobs.get("j").job_id == found.job_id
+
+
+@asynchronous
+async def test_a_taken_job_that_cannot_be_written_down_is_not_submitted_twice(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        ops = Faulty(lambda _number, call: errno.ENOSPC if call == "rename" else None)
+        with patch.object(world.store.files, "ops", ops):
+            with pytest.raises(StoreFull):
+                await jobs.submit_job(world.server, BODY, "j", CALLER)
+            await jobs.write_pending_records(world.server)
+            assert "j" not in world.store.jobs and "j" in world.store.intents.pending
+        (tag,) = (options["comment"] for _script, options in world.slurm.submitted)
+        await world.show_queue(job("101", comment=tag))
+        found = await jobs.submit_job(world.server, BODY, "j", CALLER)
+        assert found.job_id == "101" and len(world.slurm.submitted) == 1
+        assert world.store.jobs.get("j").job_id == "101" and not world.store.intents.pending
+
+
+@asynchronous
+async def test_what_is_pending_is_written_once_the_disk_takes_it(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        with (
+            patch.object(
+                world.store.files, "ops", Faulty(lambda _number, call: errno.ENOSPC if call == "rename" else None)
+            ),
+            pytest.raises(StoreFull),
+        ):
+            await jobs.submit_job(world.server, BODY, "j", CALLER)
+        async with world.server.locks.hold(Key("job", "j")):
+            await jobs.write_pending_records(world.server)
+            assert "j" not in world.store.jobs, "somebody works on it"
+        await jobs.write_pending_records(world.server)
+        assert world.store.jobs.get("j").job_id is None and not world.store.intents.pending
+        await world.show_queue(job("101", comment=world.store.jobs.get("j").tag))
+        await jobs.follow_record(world.server, "j")
+        assert world.store.jobs.get("j").job_id == "101"
+
+
+@asynchronous
+async def test_whoever_leaves_in_the_middle_leaves_a_record(tmp_path: Path) -> None:
+    async with open_server(tmp_path) as world:
+        begun, go = asyncio.Event(), threading.Event()
+        loop, submit = asyncio.get_running_loop(), world.slurm.sbatch
+
+        def wait_and_submit(*given: Any) -> str:
+            loop.call_soon_threadsafe(begun.set)
+            go.wait(60)
+            return submit(*given)
+
+        with patch.object(world.slurm, "sbatch", wait_and_submit):
+            request = asyncio.create_task(jobs.submit_job(world.server, BODY, "j", CALLER))
+            await begun.wait()
+            request.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await request
+            go.set()
+        assert world.store.jobs.get("j").job_id is None and not world.store.intents.pending
 
 
 @asynchronous
