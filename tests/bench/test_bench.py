@@ -46,6 +46,11 @@ def test_exit_status(
     assert (rows[-1] == "1 missed") is ("missed" in titles)
 
 
+def test_what_cannot_be_measured_here_is_missed() -> None:
+    bench = make_bench("absent")
+    assert (main(["absent"], [bench]), main(["absent", "--check"], [bench])) == (0, 1)
+
+
 def test_list_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["--list", "--check"], PRETENDED) == 0
     lines = capsys.readouterr().out.splitlines()

@@ -134,7 +134,7 @@ class Soak:
 
 
 def main() -> int:
-    """Return the exit code: 0 if nothing was found."""
+    """Return the exit code: 0 if nothing was found, and memory has not grown."""
     parser = argparse.ArgumentParser(
         prog="soak", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -155,7 +155,7 @@ def main() -> int:
         soak.keeper.up.set()
         if soak.server.process is not None:
             soak.server.close()
-    if soak.findings.counts.total():
+    if soak.findings.counts.total() or (soak.growth is not None and soak.growth.is_leak):
         print(f"\nkept: {folder}")
         return 1
     shutil.rmtree(folder)

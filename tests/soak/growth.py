@@ -14,6 +14,8 @@ EVERY_S = 5.0
 WORK_KB = 12.0
 # Memory that grows by less in an hour is flat.
 HOUR_MB = 2.0
+# In less than this caches still fill.
+TELLING_H = 0.4
 
 
 class Sample(NamedTuple):
@@ -25,11 +27,12 @@ class Sample(NamedTuple):
 
 
 class Growth(NamedTuple):
-    """How memory and works grew by the hour, and the memory at the end."""
+    """How memory and works grew by the hour, the memory at the end, and how long the line is."""
 
     memory_mb: float
     mb_an_hour: float
     works_an_hour: float
+    hours: float = 0.0
 
     @property
     def kb_a_work(self) -> float:
@@ -40,6 +43,11 @@ class Growth(NamedTuple):
     def is_flat(self) -> bool:
         """Whether memory grew by no more than what is to be kept."""
         return self.mb_an_hour <= HOUR_MB + WORK_KB * self.works_an_hour / 1000
+
+    @property
+    def is_leak(self) -> bool:
+        """Whether memory grew for so long that it is not caches that fill."""
+        return self.hours >= TELLING_H and not self.is_flat
 
     def __str__(self) -> str:
         return (
@@ -55,7 +63,8 @@ def measure_growth(samples: Sequence[Sample]) -> Growth | None:
         return None
     hours = [sample.at_s / 3600 for sample in half]
     lines = [statistics.linear_regression(hours, [sample[column] for sample in half]) for column in (1, 2)]
-    return Growth(lines[0].slope * hours[-1] + lines[0].intercept, lines[0].slope, lines[1].slope)
+    memory_mb = lines[0].slope * hours[-1] + lines[0].intercept
+    return Growth(memory_mb, lines[0].slope, lines[1].slope, hours[-1] - hours[0])
 
 
 def read_own_mb(pid: int) -> float:

@@ -27,5 +27,14 @@ def test_memory_is_flat_where_a_work_leaves_little(why: str, kb_a_work: float, i
     assert str(grown).endswith("not flat") != is_flat
 
 
+@pytest.mark.parametrize(
+    ("why", "kb_a_work", "seconds", "is_leak"),
+    [("caches may fill", 99.0, 1000, False), ("for an hour", 99.0, 3600, True), ("flat", 0.0, 3600, False)],
+)
+def test_memory_leaks_where_it_grows_for_long(why: str, kb_a_work: float, seconds: int, is_leak: bool) -> None:
+    grown = measure_growth([Sample(at, kb_a_work * at / 1000, at) for at in range(seconds)])
+    assert grown is not None and grown.is_leak == is_leak, why
+
+
 def test_of_two_samples_nothing_is_told() -> None:
     assert measure_growth([Sample(0, 1, 1), Sample(1, 2, 2)]) is None
