@@ -194,6 +194,7 @@ REFUSED = [
 def test_refusals(
     client: Client, why: str, path: str, body: dict[str, Any] | None, status: int, code: str, said: str
 ) -> None:
+    eventually(lambda: not names_of(client, state="drain,down"), 30, "the node of the test before is back")
     node = names_of(client, state="idle")[0]
     answer = client.put(f"/v1/nodes/{path.format(node=node)}", json=body)
     error = answer.json()["error"]
